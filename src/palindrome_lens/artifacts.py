@@ -1,0 +1,120 @@
+"""Models and autoencoders on disk: safetensors and JSON, found by what made them, checked when read.
+
+An artifact is a pair of files, ``NAME-KEY.safetensors`` (the tensors) and ``NAME-KEY.json`` (what
+made them, and the checksum of the tensors). ``KEY`` is a hash of the configuration and of the code
+that was used, so an artifact of other settings or of older code is never found, only replaced.
+"""
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+Tensors = dict[str, Tensor]
+
+
+class ArtifactError(ValueError):
+    """An artifact that is missing, damaged, or made by something else."""
+
+
+def store() -> Path:
+    """Where artifacts lie: ``$PALINDROME_LENS_STORE``, else ``_build/artifacts`` of the checkout.
+
+    Outside a checkout (the package installed elsewhere) it is below the working directory.
+    """
+    if named := os.environ.get("PALINDROME_LENS_STORE"):
+        return Path(named)
+    checkout = Path(__file__).parents[2]
+    base = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    return base / "_build" / "artifacts"
+
+
+def key(made_from: Mapping[str, Any], code: Iterable[ModuleType]) -> str:
+    """A short hash of a configuration (anything JSON can hold) and the source of modules."""
+    digest = hashlib.sha256(_canonical(made_from).encode())
+    for module in code:
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()[:16]
+
+
+def find_or_make(
+    name: str,
+    made_from: Mapping[str, Any],
+    code: Iterable[ModuleType],
+    make: Callable[[], Tensors],
+) -> Tensors:
+    """The tensors that ``make`` returns, from disk where the same code made them before.
+
+    A damaged artifact is reported through ``logging`` and made again.
+    """
+    path = store() / f"{name}-{key(made_from, code)}"
+    try:
+        return read(path, made_from)
+    except ArtifactError as error:
+        if path.with_suffix(".json").exists():
+            logger.warning("%s It is made again.", error)
+    tensors = {field: tensor.detach().contiguous() for field, tensor in make().items()}
+    write(path, tensors, made_from)
+    return tensors
+
+
+def write(path: Path, tensors: Tensors, made_from: Mapping[str, Any]) -> None:
+    """Write an artifact; a reader sees all of it or nothing, whenever the writer is interrupted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = save_tensors(tensors)
+    record = {"made_from": made_from, "sha256": hashlib.sha256(data).hexdigest()}
+    _replace(path.with_suffix(".safetensors"), data)
+    # Last, because an artifact counts as present once its record exists.
+    _replace(path.with_suffix(".json"), json.dumps(record, indent=1).encode())
+
+
+def read(path: Path, made_from: Mapping[str, Any] | None = None) -> Tensors:
+    """Read an artifact (``path`` without suffix).
+
+    Raises:
+        ArtifactError: a file is missing, the checksum does not agree, or it was made from
+            something other than ``made_from``.
+    """
+    weights, record_file = path.with_suffix(".safetensors"), path.with_suffix(".json")
+    for file in (record_file, weights):
+        if not file.is_file():
+            raise ArtifactError(f"The artifact {path.name} is missing: there is no {file}.")
+    data = weights.read_bytes()
+    try:
+        record = json.loads(record_file.read_bytes())
+        recorded = record["sha256"], record["made_from"]
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError(f"The record {record_file} is damaged: it is no artifact record.") from None
+    if hashlib.sha256(data).hexdigest() != recorded[0]:
+        raise ArtifactError(
+            f"The artifact {weights} is damaged: its {len(data):,} bytes do not have the recorded checksum."
+        )
+    if made_from is not None and _canonical(recorded[1]) != _canonical(made_from):
+        raise ArtifactError(
+            f"The artifact {path.name} was made from {_canonical(recorded[1])}, not from {_canonical(made_from)}."
+        )
+    return load_tensors(data)
+
+
+def _canonical(made_from: Any) -> str:
+    return json.dumps(made_from, sort_keys=True)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    # One temporary name per process: two runs may make the same artifact at once.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,114 @@
+"""Characters to ids and back, as a Hugging Face fast tokenizer that the model carries.
+
+The ids are those of the original notebook: ``<`` 0, ``>`` 1, then the letters, ``|`` last.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int64
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers.decoders import Fuse
+from torch import Tensor
+from transformers import BatchEncoding, PreTrainedTokenizerFast
+
+from palindrome_lens.task import BAR, BEGIN, END, Task
+
+
+def vocabulary(task: Task) -> dict[str, int]:
+    """Character to id."""
+    return {character: i for i, character in enumerate([BEGIN, END, *task.alphabet, BAR])}
+
+
+class CharacterTokenizer(PreTrainedTokenizerFast):
+    """A fast tokenizer that refuses what it cannot represent, instead of passing on an unknown token."""
+
+    def _encode_plus(self, text: Any, *args: Any, **kwargs: Any) -> BatchEncoding:
+        for one in [text] if isinstance(text, str) else text:
+            check_characters(one, self.get_vocab())
+        return super()._encode_plus(text, *args, **kwargs)
+
+
+def make_tokenizer(task: Task) -> PreTrainedTokenizerFast:
+    """One token per character; ``<`` is the beginning-of-sequence token and ``>`` the end.
+
+    ``tokenizer(text)`` raises ``ValueError`` for a character outside the vocabulary.
+    """
+    backend = Tokenizer(models.WordLevel(vocabulary(task), unk_token=BAR))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    backend.decoder = Fuse()
+    return CharacterTokenizer(
+        tokenizer_object=backend,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=END,
+        clean_up_tokenization_spaces=False,
+        model_max_length=task.n_positions + 1,
+    )
+
+
+def check_characters(text: str, vocab: Iterable[str]) -> None:
+    """Raise ``ValueError`` for the first character outside the vocabulary, naming its position."""
+    for position, character in enumerate(text):
+        if character not in vocab:
+            raise ValueError(
+                f"{text!r} has {character!r} at position {position}; "
+                f"the tokenizer knows {''.join(sorted(vocab))!r}."
+            )
+
+
+def encode(task: Task, strings: Sequence[str]) -> Int64[Tensor, "strings length"]:
+    """The ids of strings of one length.
+
+    Raises:
+        ValueError: a character outside the vocabulary (named with its position), a string that
+            is longer than the context, or strings of different lengths.
+    """
+    longest = task.n_positions + 1
+    for text in strings:
+        if len(text) > longest:
+            raise ValueError(
+                f"{text!r} has {len(text)} characters; strings of half-length {task.half_length} "
+                f"have at most {longest}."
+            )
+        if len(text) != len(strings[0]):
+            raise ValueError(
+                f"{text!r} has {len(text)} characters and the first string {len(strings[0])}; "
+                "encode one length at a time."
+            )
+    rows = make_tokenizer(task)(list(strings), add_special_tokens=False)["input_ids"]
+    return torch.tensor(rows, dtype=torch.int64)
+
+
+def decode(task: Task, tokens: Int64[Tensor, "length"]) -> str:
+    """The string of a row of ids."""
+    characters = list(vocabulary(task))
+    return "".join(characters[token] for token in tokens.tolist())
+
+
+class TokenMapping(NamedTuple):
+    """What one token of an input is."""
+
+    position: int
+    id: int
+    bytes: str
+    """UTF-8, in hexadecimal."""
+    string: str
+    name: str
+    """Its Unicode name."""
+
+
+def token_mapping(task: Task, text: str) -> list[TokenMapping]:
+    """For each token of an input: where it sits, its id, bytes, string, and Unicode name.
+
+    Raises:
+        ValueError: a character outside the vocabulary. The length is free.
+    """
+    ids = vocabulary(task)
+    check_characters(text, ids)
+    return [
+        TokenMapping(i, ids[c], c.encode().hex(" ").upper(), c, unicodedata.name(c, "(unnamed)"))
+        for i, c in enumerate(text)
+    ]

@@ -1,0 +1,249 @@
+"""A typed recipe to a trained model and its history; exact evaluation.
+
+Everything runs in float64 with its own random generators, so that the same recipe gives the same
+model on every CPU. A device without float64 (Apple's GPU) gets float32, and only there may the
+numbers differ.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from pydantic import Field
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+import palindrome_lens.model
+import palindrome_lens.task
+import palindrome_lens.tokenizer
+from palindrome_lens import artifacts
+from palindrome_lens.config import Config
+from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.task import Split, Task, inputs, split, targets
+from palindrome_lens.tokenizer import encode
+
+CHUNK = 4096
+
+
+class Recipe(Config):
+    """How to train: AdamW with a linear warm-up, on shuffled batches whose last, short one is dropped.
+
+    Attributes:
+        schedule: "constant", or "cosine" from ``lr`` to 0 at the last step.
+        max_grad_norm: gradients are scaled down to this norm; ``None`` leaves them alone.
+        n_strings: how many strings to draw where the task is too large to enumerate.
+        evaluate_every: steps between two evaluations on the test set.
+        device: a torch device; "cpu" unless said.
+    """
+
+    steps: int = Field(default=1000, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    lr: float = Field(default=1e-2, gt=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: int = Field(default=50, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    split: Literal["random", "ordered"] = "random"
+    test_fraction: float = Field(default=0.1, gt=0, lt=1)
+    n_strings: int | None = Field(default=None, ge=2)
+    evaluate_every: int = Field(default=25, ge=1)
+    seed: int = 0
+    device: str = "cpu"
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        warm = min((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
+        if self.schedule == "constant":
+            return self.lr * warm
+        return self.lr * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+ORIGINAL = Recipe(
+    steps=5000,
+    batch_size=4,
+    lr=1e-4,
+    weight_decay=0.1,
+    warmup=100,
+    schedule="constant",
+    split="ordered",
+    evaluate_every=500,
+)
+SOLVING = Recipe()
+
+
+class History(NamedTuple):
+    """What happened during training. Losses in nats; ``evaluation`` counts the evaluations."""
+
+    train_loss: Float[Tensor, "step"]
+    evaluated_at: Int64[Tensor, "evaluation"]
+    test_loss: Float[Tensor, "evaluation"]
+    test_position_loss: Float[Tensor, "evaluation position"]
+
+
+class Trained(NamedTuple):
+    """A trained model with its hooks, and how it came about."""
+
+    model: TransformerBridge
+    history: History
+
+
+class Evaluation(NamedTuple):
+    """Exact results over a set of strings; nothing is averaged yet."""
+
+    loss: Float[Tensor, "strings position"]
+    """Cross-entropy of each target, in nats."""
+    correct: Bool[Tensor, "strings position"]
+    """Whether the most probable token is the target."""
+
+    @property
+    def mean_loss(self) -> float:
+        return float(self.loss.mean())
+
+    def solved(self, task: Task) -> Bool[Tensor, "strings"]:
+        """Strings whose every determined character is predicted: the bar, the mirrored half, the end."""
+        return self.correct[:, task.half_length :].all(dim=1)
+
+
+def evaluate(model: nn.Module, tokens: Int64[Tensor, "strings length"]) -> Evaluation:
+    """Cross-entropy and correctness at every position of every string, in eval mode, none dropped."""
+    was_training = model.training
+    model.eval()
+    losses, correct = [], []
+    with torch.no_grad():
+        for chunk in tokens.split(CHUNK):
+            logits = model(inputs(chunk))
+            losses.append(position_loss(logits, targets(chunk)))
+            correct.append(logits.argmax(dim=-1) == targets(chunk))
+    model.train(was_training)
+    return Evaluation(torch.cat(losses), torch.cat(correct))
+
+
+def position_loss(
+    logits: Float[Tensor, "strings position vocab"], wanted: Int64[Tensor, "strings position"]
+) -> Float[Tensor, "strings position"]:
+    """Cross-entropy of each target, in nats."""
+    return F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+
+
+def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Int64[Tensor, "batch"]]:
+    """Indices of shuffled batches, epoch after epoch, the short last batch of each dropped.
+
+    Raises:
+        ValueError: a batch is larger than the set.
+    """
+    if size > n:
+        raise ValueError(f"A batch of {size:,} was asked for; the training set has {n:,} strings.")
+    while True:
+        order = torch.randperm(n, generator=generator)
+        yield from order[: n - n % size].split(size)
+
+
+def make_split(task: Task, recipe: Recipe) -> Split:
+    """The train and test strings of a recipe."""
+    return split(task, recipe.split, recipe.test_fraction, recipe.n_strings, recipe.seed)
+
+
+def train(
+    task: Task,
+    config: ModelConfig,
+    recipe: Recipe,
+    log: Callable[[dict[str, float]], None] | None = None,
+    progress: Callable[[Iterator[int]], Iterator[int]] = iter,
+) -> tuple[nn.Module, History]:
+    """Train a fresh model.
+
+    Args:
+        log: called at every step with ``step``, ``train_loss`` and ``lr``, and at evaluations also
+            with ``test_loss``.
+        progress: wraps the iteration over steps, for instance ``tqdm.tqdm``.
+
+    Raises:
+        ValueError: the split is impossible, or a batch larger than the training set.
+    """
+    dtype = torch.float32 if torch.device(recipe.device).type == "mps" else torch.float64
+    model = init_model(config, task).to(recipe.device, dtype).train()
+    train_tokens, test_tokens = (
+        encode(task, strings).to(recipe.device) for strings in make_split(task, recipe)
+    )
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
+    )
+    chosen = batches(
+        len(train_tokens), recipe.batch_size, torch.Generator().manual_seed(recipe.seed)
+    )
+    losses: list[float] = []
+    evaluations: list[tuple[int, Tensor]] = []
+
+    for step in progress(iter(range(recipe.steps))):
+        row: dict[str, float] = {}
+        if step % recipe.evaluate_every == 0:
+            evaluations.append((step, evaluate(model, test_tokens).loss.mean(dim=0).cpu()))
+            row["test_loss"] = float(evaluations[-1][1].mean())
+        loss = _update(model, optimizer, train_tokens[next(chosen)], recipe, step)
+        losses.append(loss)
+        if log:
+            log({"step": step, "train_loss": loss, "lr": recipe.learning_rate(step), **row})
+    evaluations.append((recipe.steps, evaluate(model, test_tokens).loss.mean(dim=0).cpu()))
+    if log:
+        log({"step": recipe.steps, "test_loss": float(evaluations[-1][1].mean())})
+    return model.cpu().eval(), _history(losses, evaluations)
+
+
+def _update(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tokens: Tensor, recipe: Recipe, step: int
+) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate(step)
+    loss = position_loss(model(inputs(tokens)), targets(tokens)).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    if recipe.max_grad_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _history(losses: list[float], evaluations: list[tuple[int, Tensor]]) -> History:
+    by_position = torch.stack([loss for _, loss in evaluations])
+    return History(
+        train_loss=torch.tensor(losses, dtype=torch.float64),
+        evaluated_at=torch.tensor([step for step, _ in evaluations]),
+        test_loss=by_position.mean(dim=1),
+        test_position_loss=by_position,
+    )
+
+
+def trained(task: Task, config: ModelConfig, recipe: Recipe, **kwargs: Any) -> Trained:
+    """The model of a recipe, found in the artifact store or trained on the spot.
+
+    Keyword arguments go to :func:`train`; they are not used where the model is found.
+    """
+
+    def make() -> artifacts.Tensors:
+        model, history = train(task, config, recipe, **kwargs)
+        weights = {f"model.{name}": weight for name, weight in model.state_dict().items()}
+        return weights | {f"history.{name}": value for name, value in history._asdict().items()}
+
+    made_from = {
+        "task": task.model_dump(),
+        "model": config.model_dump(),
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    tensors = artifacts.find_or_make("model", made_from, _code(), make)
+    native = init_model(config, task).to(tensors["model.head.weight"].dtype)
+    native.load_state_dict(
+        {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
+    )
+    history = History(**{name: tensors[f"history.{name}"] for name in History._fields})
+    return Trained(hooked(native, config, task), history)
+
+
+def _code() -> list[ModuleType]:
+    this = sys.modules[__name__]
+    return [palindrome_lens.task, palindrome_lens.tokenizer, palindrome_lens.model, this]
