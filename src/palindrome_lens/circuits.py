@@ -8,9 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.model import activations, check_hook_name
+from palindrome_lens.model import activations, check_hook_name, hook_names
 from palindrome_lens.task import Task, distinct, inputs, targets
-from palindrome_lens.training import CHUNK, Evaluation, position_loss
+from palindrome_lens.training import CHUNK, Evaluation, evaluate
 
 
 class MirrorAttention(NamedTuple):
@@ -61,59 +61,33 @@ def distinct_contexts(tokens: Int64[Tensor, "strings length"], position: int) ->
     return distinct(tokens[:, : position + 1])
 
 
-class Margins(NamedTuple):
+def margins(
+    model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
+) -> Float[Tensor, "strings position"]:
     """How far the target's logit lies above the best other, in nats; negative where it loses."""
-
-    margin: Float[Tensor, "strings position"]
-
-    def least(self, positions: range) -> float:
-        return float(self.margin[:, list(positions)].min())
-
-
-def margins(model: TransformerBridge, tokens: Int64[Tensor, "strings length"]) -> Margins:
-    """The margin of the target at every position of every string."""
     found = []
     with torch.no_grad():
         for chunk in tokens.split(CHUNK):
             logits, wanted = model(inputs(chunk)), targets(chunk).unsqueeze(-1)
             others = logits.scatter(-1, wanted, -torch.inf).amax(dim=-1)
             found.append(logits.gather(-1, wanted).squeeze(-1) - others)
-    return Margins(torch.cat(found))
+    return torch.cat(found)
 
 
 Edit = Callable[[Float[Tensor, "batch position d"]], Float[Tensor, "batch position d"]]
 
 
 def evaluate_with(
-    model: TransformerBridge, tokens: Int64[Tensor, "strings length"], edits: dict[str, Edit]
+    model: TransformerBridge, tokens: Int64[Tensor, "strings length"], name: str, edit: Edit
 ) -> Evaluation:
-    """Exact evaluation while the activations at some hooks are replaced.
-
-    Args:
-        edits: for each hook name, a function from the activations of a batch to new ones.
+    """Exact evaluation while the activations at a hook are replaced by ``edit(activations)``.
 
     Raises:
         ValueError: an unknown hook name.
     """
-    known = activations_names(model, tokens)
-    hooks = [
-        (check_hook_name(name, known), lambda value, hook, edit=edit: edit(value))
-        for name, edit in edits.items()
-    ]
-    losses, correct = [], []
-    with torch.no_grad():
-        for chunk in tokens.split(CHUNK):
-            logits = model.run_with_hooks(inputs(chunk), fwd_hooks=hooks)
-            losses.append(position_loss(logits, targets(chunk)))
-            correct.append(logits.argmax(dim=-1) == targets(chunk))
-    return Evaluation(torch.cat(losses), torch.cat(correct))
-
-
-def activations_names(model: TransformerBridge, tokens: Int64[Tensor, "strings length"]) -> list[str]:
-    """The names under which activations of this model are cached."""
-    with torch.no_grad():
-        _, cache = model.run_with_cache(inputs(tokens[:1]))
-    return list(cache)
+    check_hook_name(name, hook_names(model))
+    with model.hooks(fwd_hooks=[(name, lambda value, hook: edit(value))]):
+        return evaluate(model, tokens)
 
 
 def mean_ablate(
@@ -121,11 +95,11 @@ def mean_ablate(
 ) -> Evaluation:
     """Exact evaluation with a hook's activations replaced by their mean over the strings, per position."""
     mean = activations(model, inputs(tokens), [name])[name].mean(dim=0, keepdim=True)
-    return evaluate_with(model, tokens, {name: lambda value: mean.expand_as(value)})
+    return evaluate_with(model, tokens, name, lambda value: mean.expand_as(value))
 
 
 def zero_ablate(
     model: TransformerBridge, tokens: Int64[Tensor, "strings length"], name: str
 ) -> Evaluation:
     """Exact evaluation with a hook's activations replaced by zero."""
-    return evaluate_with(model, tokens, {name: torch.zeros_like})
+    return evaluate_with(model, tokens, name, torch.zeros_like)

@@ -115,6 +115,16 @@ def written(value: float | int, style: str = "number") -> str:
     return f"{value:.{SIGNIFICANT}g}"
 
 
+def within(value: float | int, low: float | int, high: float | int) -> str:
+    """``low to high`` if the value lies there, else the value itself and that it does not.
+
+    For what cannot be the same everywhere: training that amplifies the last digit of a float64
+    has an interval, not a number.
+    """
+    between = f"{written(low)} to {written(high)}"
+    return between if low <= value <= high else f"{written(value)}, which is outside {between}"
+
+
 def collect(notebooks: Iterable[Path]) -> list[Claim]:
     """The claims stored in executed notebooks, in the order of the book.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
+from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor, nn
 from transformer_lens.config import TransformerBridgeConfig
@@ -124,16 +125,23 @@ def check_hook_name(name: str, known: Iterable[str]) -> str:
     raise ValueError(f"The model has no hook {name!r}; near ones are {', '.join(near)}.")
 
 
+def hook_names(bridge: TransformerBridge) -> list[str]:
+    """The names under which activations are cached and can be edited."""
+    with torch.no_grad():
+        _, cache = bridge.run_with_cache(torch.zeros(1, 1, dtype=torch.int64))
+    return list(cache)
+
+
 def activations(
-    bridge: TransformerBridge, tokens: Tensor, names: Iterable[str]
+    bridge: TransformerBridge, tokens: Int64[Tensor, "strings position"], names: Iterable[str]
 ) -> dict[str, Tensor]:
     """What passes through the named hooks when the model reads ``tokens``.
 
     Raises:
         ValueError: an unknown hook name.
     """
+    known = hook_names(bridge)
+    wanted = [check_hook_name(name, known) for name in names]
     with torch.no_grad():
-        _, known = bridge.run_with_cache(tokens[:1])
-        wanted = [check_hook_name(name, known) for name in names]
         _, cache = bridge.run_with_cache(tokens, names_filter=wanted)
     return {name: cache[name] for name in wanted}

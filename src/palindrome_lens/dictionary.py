@@ -1,0 +1,120 @@
+"""The learned atoms: extraction, strongest strings, and the rules that a person reads off them."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from palindrome_lens.sae.autoencoders import Autoencoder
+from palindrome_lens.task import Task
+
+
+def encoder_directions(
+    autoencoder: Autoencoder, n_positions: int
+) -> Float[Tensor, "d_sae position d_model"]:
+    """What each latent listens to: its row of encoder weights, one vector per position."""
+    return autoencoder.W_enc.detach().T.reshape(autoencoder.d_sae, n_positions, -1)
+
+
+def atoms(autoencoder: Autoencoder, n_positions: int) -> Float[Tensor, "d_sae position d_model"]:
+    """What each latent writes: its decoder direction, one vector per position."""
+    return autoencoder.W_dec.detach().reshape(autoencoder.d_sae, n_positions, -1)
+
+
+def strongest_latents(latents: Float[Tensor, "strings d_sae"], n: int) -> Int64[Tensor, "n"]:
+    """The latents whose activation varies most over all strings, largest variance first.
+
+    Variance, not size: a latent that is large and the same on every string says nothing about them.
+    """
+    return latents.var(dim=0).topk(n).indices
+
+
+class Strongest(NamedTuple):
+    """The strings on which a latent is largest, and on how many it is above 0 at all."""
+
+    latent: int
+    strings: list[str]
+    activations: list[float]
+    firing_count: int
+
+
+def strongest_strings(
+    latents: Float[Tensor, "strings d_sae"], strings: list[str], latent: int, n: int = 8
+) -> Strongest:
+    """The ``n`` strings that activate a latent most, out of all that are given."""
+    values, indices = latents[:, latent].topk(n)
+    return Strongest(
+        latent,
+        [strings[i] for i in indices.tolist()],
+        values.tolist(),
+        int((latents[:, latent] > 0).sum()),
+    )
+
+
+class Rule(NamedTuple):
+    """A condition on letters that stands for a latent: the letters allowed in each slot.
+
+    ``None`` allows any letter. Precision and recall are exact, over all strings, against the
+    strings on which the latent exceeds half its maximum.
+    """
+
+    slots: tuple[str | None, ...]
+    precision: float
+    recall: float
+    n_strings: int
+    """How many strings satisfy the rule."""
+
+    @property
+    def text(self) -> str:
+        """``a·c``: the letter wanted in each slot, a dot where any will do."""
+        return "".join(slot or "·" for slot in self.slots)
+
+
+def read_rule(
+    task: Task,
+    letters: Int64[Tensor, "strings slot"],
+    activation: Float[Tensor, "strings"],
+) -> Rule:
+    """The conjunction of (letter, slot) conditions that fits best where a latent is strong.
+
+    All conjunctions with at most one letter per slot are tried, built from the letters of the
+    strongest string; the best F1 wins, and of equals the shortest. A latent that stands for a
+    choice of several letters in a slot has no good rule of this form: its F1 says so.
+    """
+    strong = activation > activation.max() / 2
+    wanted = letters[activation.argmax()]
+    candidates = [_conjunction(letters, wanted, chosen) for chosen in _subsets(letters.shape[1])]
+    scored = [(_f1(rule, strong), -sum(chosen), chosen) for rule, chosen in candidates]
+    _, _, best = max(scored)
+    holds = _conjunction(letters, wanted, best)[0]
+    both = int((holds & strong).sum())
+    return Rule(
+        tuple(
+            task.alphabet[int(letter) - FIRST_LETTER] if used else None
+            for letter, used in zip(wanted, best, strict=True)
+        ),
+        precision=both / int(holds.sum()),
+        recall=both / int(strong.sum()),
+        n_strings=int(holds.sum()),
+    )
+
+
+FIRST_LETTER = 2
+"""The id of the first letter of the alphabet: ``<`` and ``>`` come before it."""
+
+
+def _subsets(n: int) -> list[tuple[bool, ...]]:
+    return [tuple(bool(i >> slot & 1) for slot in range(n)) for i in range(2**n)]
+
+
+def _conjunction(
+    letters: Int64[Tensor, "strings slot"], wanted: Int64[Tensor, "slot"], chosen: tuple[bool, ...]
+) -> tuple[Bool[Tensor, "strings"], tuple[bool, ...]]:
+    free = ~torch.tensor(chosen)
+    return ((letters == wanted) | free).all(dim=1), chosen
+
+
+def _f1(predicted: Bool[Tensor, "strings"], actual: Bool[Tensor, "strings"]) -> float:
+    both = float((predicted & actual).sum())
+    return 2 * both / float(predicted.sum() + actual.sum())

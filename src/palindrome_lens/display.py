@@ -1,0 +1,88 @@
+"""How results show in a notebook: offline, the same from run to run, and light in the file."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.io
+import torch
+from circuitsvis.utils.render import RenderedHTML
+from IPython.core.getipython import get_ipython
+
+from palindrome_lens.claims import rounded
+
+WIDGET_MIME = "application/vnd.circuitsvis.v1+json"
+WIDGET_CALL = re.compile(r"render\(\s*\"[^\"]*\",\s*(\w+),\s*(\{.*\})\s*\)", re.DOTALL)
+"""In the page that CircuitsVis writes, the call that draws: a random id, the component, its data."""
+
+
+def set_up() -> None:
+    """Prepare a notebook: Plotly and CircuitsVis as plain JSON, one thread.
+
+    CircuitsVis would otherwise ask the network whether it is online and write either an address
+    or 1.3 MB of script into the page, under a random name. One thread is as fast as two for
+    models of this size; ``PALINDROME_LENS_THREADS`` asks for another number.
+    """
+    torch.set_num_threads(int(os.environ.get("PALINDROME_LENS_THREADS", "1")))
+    plotly.io.renderers.default = "plotly_mimetype"
+    shell = get_ipython()
+    if shell is not None:
+        formatter = shell.display_formatter.mimebundle_formatter
+        formatter.for_type(RenderedHTML, lambda widget, **_: widget_bundle(widget))
+
+
+def widget_bundle(widget: RenderedHTML, alt: str | None = None) -> dict[str, Any]:
+    """What a CircuitsVis widget stores in a notebook: which component, with which data.
+
+    Raises:
+        ValueError: the widget holds no call that can be read back.
+    """
+    found = WIDGET_CALL.search(widget.cdn_src)
+    if found is None:
+        raise ValueError("This CircuitsVis widget holds no component and data that can be stored.")
+    component, props = found[1], _shortened(json.loads(found[2]))
+    alt = alt or f"CircuitsVis widget {component}"
+    payload = {"component": component, "props": props, "alt": alt}
+    return {WIDGET_MIME: payload, "text/plain": alt}
+
+
+class Described:
+    """A CircuitsVis widget with alternative text, for readers who cannot see it."""
+
+    def __init__(self, widget: RenderedHTML, alt: str) -> None:
+        self.bundle = widget_bundle(widget, alt)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return self.bundle
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shortened(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _shortened(entry) for name, entry in value.items()}
+    return rounded(value) if isinstance(value, float) else value
+
+
+class Table:
+    """Rows under headings, as Markdown in the page and as text in a terminal."""
+
+    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self.headings = list(headings)
+        self.rows = [[_cell(value) for value in row] for row in rows]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        lines = [self.headings, ["---"] * len(self.headings), *self.rows]
+        markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        plain = "\n".join("\t".join(line) for line in [self.headings, *self.rows])
+        return {"text/markdown": markdown, "text/plain": plain}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|")

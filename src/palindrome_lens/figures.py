@@ -1,0 +1,166 @@
+"""Plotly figures in one style: they take tensors, return figures, and compute nothing.
+
+Every figure carries its alternative text (``layout.meta.alt``), written by the caller, who knows
+what it shows. Numbers are stored to 4 significant digits, as plain JSON: figures are compared
+exactly from run to run, and the last digits of a float64 differ between CPUs.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from palindrome_lens.claims import SIGNIFICANT, rounded
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B8A600"]
+"""Okabe and Ito's palette (2008), which stays apart for colour-blind readers; black and yellow
+are replaced by a grey and an olive that show on both a white and a dark page."""
+
+NEGLIGIBLE = 1e-9
+"""Below this share of the largest value a number is rounding noise, and written as 0."""
+
+
+def numbers(values: Tensor | Sequence[float]) -> list:
+    """Nested lists of numbers to 4 significant digits; not-a-number becomes ``None`` (a gap)."""
+    tensor = torch.as_tensor(values, dtype=torch.float64)
+    finite = tensor[tensor.isfinite()]
+    noise = NEGLIGIBLE * float(finite.abs().max()) if len(finite) else 0.0
+    return _rounded(tensor.tolist(), noise)
+
+
+def _rounded(values: list | float, noise: float) -> list:
+    if isinstance(values, list):
+        return [_rounded(value, noise) for value in values]
+    if values != values:
+        return None
+    return 0.0 if abs(values) <= noise else rounded(values, SIGNIFICANT)
+
+
+def _styled(figure: go.Figure, alt: str, x: str, y: str, height: int) -> go.Figure:
+    axis = {"automargin": True, "zeroline": False}
+    figure.update_layout(
+        template="none",
+        meta={"alt": alt},
+        height=height,
+        margin={"l": 56, "r": 16, "t": 16, "b": 48},
+        colorway=COLOURS,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        xaxis={"title": {"text": x}, **axis},
+        yaxis={"title": {"text": y}, **axis},
+    )
+    return figure
+
+
+def lines(
+    series: Mapping[str, Tensor | Sequence[float]],
+    *,
+    x: Tensor | Sequence[float] | None = None,
+    x_title: str,
+    y_title: str,
+    alt: str,
+    levels: Mapping[str, float] | None = None,
+    log_y: bool = False,
+    height: int = 340,
+) -> go.Figure:
+    """One line for each series.
+
+    Args:
+        x: common to all series; by default 0, 1, 2, …
+        levels: dashed horizontal lines, named.
+    """
+    figure = go.Figure()
+    across: list = []
+    for name, values in series.items():
+        across = numbers(x) if x is not None else list(range(len(values)))
+        figure.add_scatter(x=across, y=numbers(values), name=name, mode="lines")
+    for i, (name, level) in enumerate((levels or {}).items()):
+        figure.add_scatter(
+            x=[across[0], across[-1]],
+            y=[rounded(level)] * 2,
+            name=name,
+            mode="lines",
+            line={"dash": ["dash", "dot", "dashdot"][i % 3], "color": COLOURS[6], "width": 1.5},
+        )
+    figure.update_yaxes(type="log" if log_y else "linear")
+    return _styled(figure, alt, x_title, y_title, height)
+
+
+def bars(
+    series: Mapping[str, Tensor | Sequence[float]],
+    *,
+    labels: Sequence[str],
+    x_title: str,
+    y_title: str,
+    alt: str,
+    levels: Mapping[str, float] | None = None,
+    height: int = 340,
+) -> go.Figure:
+    """Grouped bars, one group for each label."""
+    figure = go.Figure()
+    for name, values in series.items():
+        figure.add_bar(x=list(labels), y=numbers(values), name=name)
+    for name, level in (levels or {}).items():
+        figure.add_scatter(
+            x=[labels[0], labels[-1]],
+            y=[rounded(level)] * 2,
+            name=name,
+            mode="lines",
+            line={"dash": "dash", "color": COLOURS[6], "width": 1.5},
+        )
+    figure.update_layout(barmode="group", showlegend=True)
+    figure.update_xaxes(type="category")
+    return _styled(figure, alt, x_title, y_title, height)
+
+
+def heatmap(
+    values: Float[Tensor, "row column"],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    x_title: str,
+    y_title: str,
+    alt: str,
+    diverging: bool = False,
+    show_values: bool = False,
+    height: int = 420,
+) -> go.Figure:
+    """A matrix in colour, its first row at the top.
+
+    Args:
+        diverging: red below and blue above 0, centred there; otherwise white to blue from 0.
+        show_values: write each number into its cell, to 2 decimals.
+    """
+    scale = {"colorscale": "RdBu", "zmid": 0} if diverging else {"colorscale": "Blues", "zmin": 0}
+    if show_values:
+        scale |= {"texttemplate": "%{z:.2f}", "textfont": {"size": 11}}
+    figure = go.Figure(
+        go.Heatmap(
+            z=numbers(values),
+            x=list(columns),
+            y=list(rows),
+            colorbar={"thickness": 12, "outlinewidth": 0},
+            **scale,
+        )
+    )
+    styled = _styled(figure, alt, x_title, y_title, height)
+    styled.update_yaxes(autorange="reversed", type="category")
+    styled.update_xaxes(type="category")
+    return styled
+
+
+def histogram(
+    counts: Tensor | Sequence[int],
+    *,
+    edges: Sequence[float],
+    x_title: str,
+    y_title: str,
+    alt: str,
+    height: int = 300,
+) -> go.Figure:
+    """Counts between successive edges, as touching bars."""
+    middles = [(low + high) / 2 for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    widths = [high - low for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    figure = go.Figure(go.Bar(x=numbers(middles), y=numbers(counts), width=numbers(widths)))
+    return _styled(figure, alt, x_title, y_title, height)
