@@ -1,0 +1,144 @@
+// Draws the figures of a page from the JSON that stands inside them.
+//
+// A figure is drawn when it first has a width: one inside something folded has none until it is
+// unfolded. What a figure says about its own looks stays; what it leaves open follows the theme.
+(function () {
+  "use strict";
+
+  const NARROW = 560; // px; below it, text and margins shrink and the legend moves under the plot
+  const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: false };
+
+  function specOf(element) {
+    return JSON.parse(element.querySelector('script[type="application/json"]').textContent);
+  }
+
+  function merged(under, over) {
+    if (!isObject(under) || !isObject(over)) return over === undefined ? under : over;
+    const result = { ...under };
+    for (const key of Object.keys(over)) result[key] = merged(under[key], over[key]);
+    return result;
+  }
+
+  function isObject(value) {
+    return value !== null && typeof value === "object" && !Array.isArray(value);
+  }
+
+  function cssColour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  // The part of a Plotly template that follows the theme of the page and the width of the figure.
+  function themeTemplate(width) {
+    const text = cssColour("--figure-text");
+    const grid = cssColour("--figure-grid");
+    const line = cssColour("--figure-line");
+    const narrow = width < NARROW;
+    const axis = {
+      gridcolor: grid,
+      zerolinecolor: line,
+      linecolor: line,
+      tickcolor: line,
+      automargin: true,
+    };
+    const layout = {
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: text, size: narrow ? 11 : 13, family: cssColour("--figure-font") },
+      margin: narrow ? { l: 44, r: 12, t: 24, b: 44 } : { l: 60, r: 24, t: 24, b: 52 },
+      xaxis: axis,
+      yaxis: axis,
+      coloraxis: { colorbar: { thickness: narrow ? 10 : 16, outlinewidth: 0 } },
+      shapedefaults: { line: { color: line } },
+      annotationdefaults: { arrowcolor: line },
+      hoverlabel: {
+        bgcolor: cssColour("--figure-hover"),
+        bordercolor: line,
+        font: { color: text },
+      },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: text },
+      // Plotly paints the chosen button and the slider's grip light in any theme: dark text on them.
+      updatemenudefaults: { bgcolor: "#eef1f5", bordercolor: "#9aa4b2", font: { color: "#1f2933" } },
+      sliderdefaults: { bgcolor: grid, bordercolor: line, tickcolor: line },
+    };
+    if (narrow) layout.legend = { orientation: "h", x: 0, y: -0.22, yanchor: "top" };
+    return { layout: layout };
+  }
+
+  function templateFor(spec, width) {
+    return merged(spec.layout.template || {}, themeTemplate(width));
+  }
+
+  function plotly(element) {
+    const spec = specOf(element);
+    spec.layout = spec.layout || {};
+    // The page decides how wide a figure is.
+    const layout = { ...spec.layout, autosize: true };
+    delete layout.width;
+    const canvas = document.createElement("div");
+    canvas.className = "figure-canvas";
+    canvas.style.height = (layout.height || 420) + "px";
+    element.append(canvas);
+
+    function template() {
+      return templateFor(spec, element.clientWidth);
+    }
+    let state = "new";
+    let width = 0;
+
+    async function draw() {
+      state = "drawing";
+      width = element.clientWidth;
+      layout.template = template();
+      await window.Plotly.newPlot(canvas, {
+        data: spec.data,
+        layout: layout,
+        frames: spec.frames || [],
+        config: CONFIG,
+      });
+      state = "drawn";
+      element.dataset.drawn = "true";
+    }
+
+    function fit() {
+      if (element.clientWidth === 0) return;
+      if (state === "new") {
+        draw();
+      } else if (state === "drawn" && element.clientWidth !== width) {
+        const crossed = element.clientWidth < NARROW !== width < NARROW;
+        width = element.clientWidth;
+        if (crossed) restyle();
+        window.Plotly.Plots.resize(canvas);
+      }
+    }
+
+    function restyle() {
+      if (state === "drawn") window.Plotly.relayout(canvas, { template: template() });
+    }
+
+    new ResizeObserver(fit).observe(element);
+    onThemeChange(restyle);
+    fit();
+  }
+
+  function circuitsvis(element, index) {
+    const spec = specOf(element);
+    const component = window.CircuitsVis[spec.component];
+    if (!component) throw new Error("CircuitsVis has no component " + spec.component);
+    const canvas = document.createElement("div");
+    canvas.className = "figure-canvas";
+    canvas.id = "circuitsvis-" + index;
+    element.append(canvas);
+    window.CircuitsVis.render(canvas.id, component, spec.props);
+    element.dataset.drawn = "true";
+  }
+
+  function onThemeChange(callback) {
+    new MutationObserver(callback).observe(document.documentElement, {
+      attributes: true,
+      attributeFilter: ["data-theme"],
+    });
+  }
+
+  document.querySelectorAll(".plotly-figure").forEach(plotly);
+  document.querySelectorAll(".circuitsvis-figure").forEach(circuitsvis);
+})();
