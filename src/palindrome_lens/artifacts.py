@@ -1,8 +1,8 @@
-"""Models and autoencoders on disk: safetensors and JSON, found by what made them, checked when read.
+"""Models on disk: safetensors and JSON, found by what made them, checked when read.
 
 An artifact is a pair of files, ``NAME-KEY.safetensors`` (the tensors) and ``NAME-KEY.json`` (what
-made them, and the checksum of the tensors). ``KEY`` is a hash of the configuration and of the code
-that was used, so an artifact of other settings or of older code is never found, only replaced.
+made them, and the checksum of the tensors). ``KEY`` is a hash of the configuration and the code
+that were used, so an artifact of other settings or of older code is never found, only replaced.
 """
 
 import hashlib
@@ -108,14 +108,18 @@ def read(path: Path, made_from: Mapping[str, Any] | None = None) -> Tensors:
         record = json.loads(record_file.read_bytes())
         recorded = record["sha256"], record["made_from"]
     except (ValueError, KeyError, TypeError):
-        raise ArtifactError(f"The record {record_file} is damaged: it is no artifact record.") from None
+        raise ArtifactError(
+            f"The record {record_file} is damaged: it is no artifact record."
+        ) from None
     if hashlib.sha256(data).hexdigest() != recorded[0]:
         raise ArtifactError(
-            f"The artifact {weights} is damaged: its {len(data):,} bytes do not have the recorded checksum."
+            f"The artifact {weights} is damaged: its {len(data):,} bytes do not have "
+            "the recorded checksum."
         )
     if made_from is not None and _canonical(recorded[1]) != _canonical(made_from):
         raise ArtifactError(
-            f"The artifact {path.name} was made from {_canonical(recorded[1])}, not from {_canonical(made_from)}."
+            f"The artifact {path.name} was made from {_canonical(recorded[1])}, "
+            f"not from {_canonical(made_from)}."
         )
     return load_tensors(data)
 

@@ -48,7 +48,9 @@ def mirror_attention(
 ) -> list[MirrorAttention]:
     """The weight on the mirror position, for every query that predicts a mirrored letter."""
     return [
-        MirrorAttention(query, task.mirror_position(query), pattern[:, query, task.mirror_position(query)])
+        MirrorAttention(
+            query, task.mirror_position(query), pattern[:, query, task.mirror_position(query)]
+        )
         for query in task.mirrored_positions
     ]
 
@@ -93,7 +95,7 @@ def evaluate_with(
 def mean_ablate(
     model: TransformerBridge, tokens: Int64[Tensor, "strings length"], name: str
 ) -> Evaluation:
-    """Exact evaluation with a hook's activations replaced by their mean over the strings, per position."""
+    """Exact evaluation with a hook's activations replaced by their mean, position by position."""
     mean = activations(model, inputs(tokens), [name])[name].mean(dim=0, keepdim=True)
     return evaluate_with(model, tokens, name, lambda value: mean.expand_as(value))
 

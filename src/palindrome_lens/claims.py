@@ -135,7 +135,9 @@ def collect(notebooks: Iterable[Path]) -> list[Claim]:
     for path in notebooks:
         for stated in _stored(path):
             if stated.id in found:
-                raise ValueError(f"The claim {stated.id!r} is stated twice; the second time in {path.name}.")
+                raise ValueError(
+                    f"The claim {stated.id!r} is stated twice; the second time in {path.name}."
+                )
             found[stated.id] = stated
     return list(found.values())
 

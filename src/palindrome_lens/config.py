@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be: the message is one sentence naming the value and what is allowed."""
+    """A configuration that cannot be; the message names the value and what is allowed."""
 
 
 class Config(BaseModel):

@@ -81,7 +81,15 @@ def read_rule(
     All conjunctions with at most one letter per slot are tried, built from the letters of the
     strongest string; the best F1 wins, and of equals the shortest. A latent that stands for a
     choice of several letters in a slot has no good rule of this form: its F1 says so.
+
+    Raises:
+        ValueError: the latent is above 0 on no string.
     """
+    if activation.max() <= 0:
+        raise ValueError(
+            f"The latent's largest activation is {float(activation.max()):.4g}; "
+            "a rule needs a string on which it is above 0."
+        )
     strong = activation > activation.max() / 2
     wanted = letters[activation.argmax()]
     candidates = [_conjunction(letters, wanted, chosen) for chosen in _subsets(letters.shape[1])]
@@ -109,7 +117,9 @@ def _subsets(n: int) -> list[tuple[bool, ...]]:
 
 
 def _conjunction(
-    letters: Int64[Tensor, "strings slot"], wanted: Int64[Tensor, "slot"], chosen: tuple[bool, ...]
+    letters: Int64[Tensor, "strings slot"],
+    wanted: Int64[Tensor, "slot"],
+    chosen: tuple[bool, ...],
 ) -> tuple[Bool[Tensor, "strings"], tuple[bool, ...]]:
     free = ~torch.tensor(chosen)
     return ((letters == wanted) | free).all(dim=1), chosen

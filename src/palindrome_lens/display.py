@@ -10,12 +10,13 @@ import plotly.io
 import torch
 from circuitsvis.utils.render import RenderedHTML
 from IPython.core.getipython import get_ipython
+from myst_nb import glue
 
-from palindrome_lens.claims import rounded
+from palindrome_lens.claims import rounded, written
 
 WIDGET_MIME = "application/vnd.circuitsvis.v1+json"
 WIDGET_CALL = re.compile(r"render\(\s*\"[^\"]*\",\s*(\w+),\s*(\{.*\})\s*\)", re.DOTALL)
-"""In the page that CircuitsVis writes, the call that draws: a random id, the component, its data."""
+"""In the page that CircuitsVis writes: the call that draws, with a random id, component, data."""
 
 
 def set_up() -> None:
@@ -28,7 +29,7 @@ def set_up() -> None:
     torch.set_num_threads(int(os.environ.get("PALINDROME_LENS_THREADS", "1")))
     plotly.io.renderers.default = "plotly_mimetype"
     shell = get_ipython()
-    if shell is not None:
+    if shell is not None and shell.display_formatter is not None:
         formatter = shell.display_formatter.mimebundle_formatter
         formatter.for_type(RenderedHTML, lambda widget, **_: widget_bundle(widget))
 
@@ -86,3 +87,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value).replace("|", "\\|")
+
+
+def say(**values: Any) -> None:
+    """Make numbers available to the prose of a page, as ``{glue:text}`name```.
+
+    Numbers are written as the claims are: 4 significant digits, whole numbers with separators.
+    """
+    for name, value in values.items():
+        glue(
+            name.replace("_", "-"),
+            value if isinstance(value, str) else written(value),
+            display=False,
+        )

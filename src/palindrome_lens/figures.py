@@ -6,6 +6,7 @@ exactly from run to run, and the last digits of a float64 differ between CPUs.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import torch
@@ -22,15 +23,16 @@ NEGLIGIBLE = 1e-9
 """Below this share of the largest value a number is rounding noise, and written as 0."""
 
 
-def numbers(values: Tensor | Sequence[float]) -> list:
+def numbers(values: Tensor | Sequence[float]) -> list[Any]:
     """Nested lists of numbers to 4 significant digits; not-a-number becomes ``None`` (a gap)."""
     tensor = torch.as_tensor(values, dtype=torch.float64)
     finite = tensor[tensor.isfinite()]
     noise = NEGLIGIBLE * float(finite.abs().max()) if len(finite) else 0.0
-    return _rounded(tensor.tolist(), noise)
+    nested: list[Any] = _rounded(tensor.tolist(), noise)
+    return nested
 
 
-def _rounded(values: list | float, noise: float) -> list:
+def _rounded(values: Any, noise: float) -> Any:
     if isinstance(values, list):
         return [_rounded(value, noise) for value in values]
     if values != values:
@@ -71,7 +73,7 @@ def lines(
         levels: dashed horizontal lines, named.
     """
     figure = go.Figure()
-    across: list = []
+    across: list[Any] = []
     for name, values in series.items():
         across = numbers(x) if x is not None else list(range(len(values)))
         figure.add_scatter(x=across, y=numbers(values), name=name, mode="lines")
@@ -148,19 +150,3 @@ def heatmap(
     styled.update_yaxes(autorange="reversed", type="category")
     styled.update_xaxes(type="category")
     return styled
-
-
-def histogram(
-    counts: Tensor | Sequence[int],
-    *,
-    edges: Sequence[float],
-    x_title: str,
-    y_title: str,
-    alt: str,
-    height: int = 300,
-) -> go.Figure:
-    """Counts between successive edges, as touching bars."""
-    middles = [(low + high) / 2 for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    widths = [high - low for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    figure = go.Figure(go.Bar(x=numbers(middles), y=numbers(counts), width=numbers(widths)))
-    return _styled(figure, alt, x_title, y_title, height)

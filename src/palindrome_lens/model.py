@@ -24,6 +24,17 @@ from palindrome_lens.config import Config
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import make_tokenizer, vocabulary
 
+ORIGINAL_HOOKS = (
+    *("hook_embed", "hook_pos_embed", "blocks.0.hook_resid_pre"),
+    *("blocks.0.ln1.hook_scale", "blocks.0.ln1.hook_normalized"),
+    *(f"blocks.0.attn.hook_{name}" for name in ("q", "k", "v", "attn_scores", "pattern", "z")),
+    *("blocks.0.hook_attn_out", "blocks.0.hook_resid_mid"),
+    *("blocks.0.ln2.hook_scale", "blocks.0.ln2.hook_normalized"),
+    *("blocks.0.mlp.hook_pre", "blocks.0.mlp.hook_post", "blocks.0.hook_mlp_out"),
+    *("blocks.0.hook_resid_post", "ln_final.hook_scale", "ln_final.hook_normalized"),
+)
+"""The 21 names that the original notebook listed, in the order in which they are computed."""
+
 
 class ModelConfig(Config):
     """The shape of the transformer. The defaults are the original notebook's.
@@ -99,9 +110,10 @@ def hooked(native: nn.Module, config: ModelConfig, task: Task) -> TransformerBri
 
 
 def n_weights(model: nn.Module) -> dict[str, int]:
-    """How many numbers the model has: ``all``, and ``matrices`` as TransformerLens counts ``n_params``.
+    """How many numbers the model has: ``all``, and ``matrices``.
 
-    That count leaves out embeddings, unembedding, biases and LayerNorm.
+    The second is what TransformerLens calls ``n_params``: without embeddings, unembedding, biases
+    and LayerNorm.
     """
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     matrices = sum(

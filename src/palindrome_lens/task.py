@@ -1,4 +1,4 @@
-"""Which strings exist: ``<abc|cba>`` over any alphabet and half-length, their splits, and the floor of the loss.
+"""Which strings exist: ``<abc|cba>`` over any alphabet and half-length; splits; the loss floor.
 
 Every string has the same layout, for half-length ``h``: ``<``, then ``h`` letters, ``|``, the same
 letters backwards, ``>``. The model reads all but the last character and predicts all but the
@@ -102,7 +102,8 @@ class Task(Config):
         """
         if self.size > ENUMERABLE:
             raise ValueError(
-                f"{len(self.alphabet)} letters and half-length {self.half_length} make {self.size:,} strings; "
+                f"{len(self.alphabet)} letters and half-length {self.half_length} make "
+                f"{self.size:,} strings; "
                 f"up to {ENUMERABLE:,} are enumerated, more are sampled (Task.sample)."
             )
         halves = itertools.product(self.alphabet, repeat=self.half_length)
@@ -166,9 +167,13 @@ def split(
     if kind not in ("random", "ordered"):
         raise ValueError(f"The kind of split is {kind!r}; 'random' and 'ordered' are allowed.")
     if n is None and task.size > ENUMERABLE:
-        raise ValueError(f"The task has {task.size:,} strings, too many to enumerate: say how many to draw (n).")
+        raise ValueError(
+            f"The task has {task.size:,} strings, too many to enumerate: say how many to draw (n)."
+        )
     if n is not None and kind == "ordered":
-        raise ValueError("An ordered split is defined for all strings; a sample (n) has no last part.")
+        raise ValueError(
+            "An ordered split is defined for all strings; a sample (n) has no last part."
+        )
     total = task.size if n is None else n
     n_test = int(total * test_fraction)
     if not 0 < n_test < total:

@@ -4,7 +4,7 @@ The ids are those of the original notebook: ``<`` 0, ``>`` 1, then the letters, 
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,12 +23,23 @@ def vocabulary(task: Task) -> dict[str, int]:
 
 
 class CharacterTokenizer(PreTrainedTokenizerFast):
-    """A fast tokenizer that refuses what it cannot represent, instead of passing on an unknown token."""
+    """A fast tokenizer that refuses what it cannot represent."""
 
-    def _encode_plus(self, text: Any, *args: Any, **kwargs: Any) -> BatchEncoding:
-        for one in [text] if isinstance(text, str) else text:
+    def _encode_plus(
+        self, text: Any, text_pair: Any = None, *args: Any, **kwargs: Any
+    ) -> BatchEncoding:
+        for one in _texts([text, text_pair]):
             check_characters(one, self.get_vocab())
-        return super()._encode_plus(text, *args, **kwargs)
+        return super()._encode_plus(text, text_pair, *args, **kwargs)
+
+
+def _texts(given: Any) -> Iterator[str]:
+    """Every text in what a tokenizer accepts: one, a batch, pairs."""
+    if isinstance(given, str):
+        yield given
+    else:
+        for part in given or ():
+            yield from _texts(part)
 
 
 def make_tokenizer(task: Task) -> PreTrainedTokenizerFast:
@@ -37,7 +48,7 @@ def make_tokenizer(task: Task) -> PreTrainedTokenizerFast:
     ``tokenizer(text)`` raises ``ValueError`` for a character outside the vocabulary.
     """
     backend = Tokenizer(models.WordLevel(vocabulary(task), unk_token=BAR))
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     backend.decoder = Fuse()
     return CharacterTokenizer(
         tokenizer_object=backend,

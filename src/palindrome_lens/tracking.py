@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import wandb
 
@@ -29,9 +29,11 @@ def tracked(
     Raises:
         ValueError: an unknown mode.
     """
-    chosen = mode or os.environ.get("WANDB_MODE", "offline")
-    if chosen not in ("offline", "online", "disabled"):
-        raise ValueError(f"The W&B mode is {chosen!r}; 'offline', 'online' and 'disabled' are allowed.")
+    chosen = cast(Mode, mode or os.environ.get("WANDB_MODE", "offline"))
+    if chosen not in get_args(Mode):
+        raise ValueError(
+            f"The W&B mode is {chosen!r}; 'offline', 'online' and 'disabled' are allowed."
+        )
     folder = folder or store().parent / "wandb"
     folder.mkdir(parents=True, exist_ok=True)
     # Banners and progress lines would differ from run to run in the stored outputs.

@@ -31,7 +31,7 @@ CHUNK = 4096
 
 
 class Recipe(Config):
-    """How to train: AdamW with a linear warm-up, on shuffled batches whose last, short one is dropped.
+    """How to train: AdamW with linear warm-up, on shuffled batches; a short last one is dropped.
 
     Attributes:
         schedule: "constant", or "cosine" from ``lr`` to 0 at the last step.
@@ -106,12 +106,12 @@ class Evaluation(NamedTuple):
         return float(self.loss.mean())
 
     def solved(self, task: Task) -> Bool[Tensor, "strings"]:
-        """Strings whose every determined character is predicted: the bar, the mirrored half, the end."""
+        """Strings whose every determined character is predicted: bar, mirrored half, end."""
         return self.correct[:, task.half_length :].all(dim=1)
 
 
 def evaluate(model: nn.Module, tokens: Int64[Tensor, "strings length"]) -> Evaluation:
-    """Cross-entropy and correctness at every position of every string, in eval mode, none dropped."""
+    """Cross-entropy and correctness at every position of every string, in eval mode."""
     was_training = model.training
     model.eval()
     losses, correct = [], []

@@ -84,7 +84,7 @@ class Autoencoder(nn.Module):
 class GeluKL(Autoencoder):
     """The original notebook's: GELU latents, pulled to a target mean activation by a KL divergence.
 
-    The divergence is that of two coins, KL(ρ ‖ ρ̂ⱼ) with ρ the target and ρ̂ⱼ the batch mean of
+    The divergence is that of two coins, KL(ρ ‖ ρ̂ⱼ), ρ the target and ρ̂ⱼ the batch mean of
     latent j (Ng, *Sparse autoencoder*, CS294A lecture notes, 2011, section 3). It is defined for
     0 < ρ̂ⱼ < 1 alone. A GELU latent can have any mean above −0.17, so the mean is clamped to
     (1e-10, 1 − 1e-10) as in the original, and outside that interval the term has no gradient.
@@ -111,7 +111,7 @@ def kl_divergence(target: float, mean: Float[Tensor, "d_sae"]) -> Float[Tensor, 
 
 
 class TopK(Autoencoder):
-    """Only the ``k`` largest latents of each input stay (Gao et al., arXiv:2406.04093, section 2.3).
+    """Only the ``k`` largest latents of each input stay (Gao et al., arXiv:2406.04093, 2.3).
 
     The encoder starts as the transpose of the decoder, whose atoms have unit length. The decoder
     bias starts at, and inputs are centred on, the mean of the data.
@@ -125,7 +125,7 @@ class TopK(Autoencoder):
         if config.k > self.d_sae:
             raise ValueError(f"k is {config.k}; the autoencoder has {self.d_sae} latents.")
         with torch.no_grad():
-            self.W_dec /= self.W_dec.norm(dim=1, keepdim=True)
+            self.W_dec.div_(self.W_dec.norm(dim=1, keepdim=True))
             self.W_enc.copy_(self.W_dec.T)
             self.b_enc.zero_()
 

@@ -24,7 +24,9 @@ def explained_variance(
     """
     variance = (x - x.mean(dim=0)).square().sum()
     if variance == 0:
-        raise ValueError("All inputs are equal (variance 0); explained variance needs inputs that differ.")
+        raise ValueError(
+            "All inputs are equal (variance 0); explained variance needs inputs that differ."
+        )
     return float(1 - (x - reconstruction).square().sum() / variance)
 
 

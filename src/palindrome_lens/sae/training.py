@@ -83,7 +83,7 @@ def learning_rate(config: SAEConfig, step: int) -> float:
 
 def _normalise_atoms(autoencoder: Autoencoder) -> None:
     with torch.no_grad():
-        autoencoder.W_dec /= autoencoder.W_dec.norm(dim=1, keepdim=True)
+        autoencoder.W_dec.div_(autoencoder.W_dec.norm(dim=1, keepdim=True))
 
 
 def trained(
@@ -91,7 +91,7 @@ def trained(
     data: Float[Tensor, "strings d_in"],
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> TrainedSAE:
-    """The autoencoder of a configuration and data, found in the artifact store or trained on the spot.
+    """The autoencoder of a configuration and data, found in the store or trained on the spot.
 
     ``data`` is part of what makes it, by its values to 8 significant digits: the activations of
     another model never find this one's autoencoder.
@@ -99,8 +99,12 @@ def trained(
 
     def make() -> artifacts.Tensors:
         result = train(config, data, log)
-        weights = {f"sae.{name}": weight for name, weight in result.autoencoder.state_dict().items()}
-        return weights | {f"history.{name}": value for name, value in result.history._asdict().items()}
+        weights = {
+            f"sae.{name}": weight for name, weight in result.autoencoder.state_dict().items()
+        }
+        return weights | {
+            f"history.{name}": value for name, value in result.history._asdict().items()
+        }
 
     made_from = {"sae": config.model_dump(), "data": artifacts.fingerprint(data)}
     tensors = artifacts.find_or_make("sae", made_from, _code(), make)

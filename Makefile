@@ -1,0 +1,87 @@
+# `make` alone lists the targets. What each needs is installed into .venv, from requirements.lock.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+BOOK := $(PY) -m palindrome_lens.book
+
+# An environment is named by the content of what it was made from (and by where it lies, which an
+# editable installation remembers): when that changes, or an installation was interrupted, it is
+# installed again.
+MADE_FROM := $(shell { cat requirements.lock pyproject.toml; pwd; } | git hash-object --stdin)
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help book test lab refresh check format matrix bench shots lock clean
+
+help:
+	@echo 'make TARGET, where TARGET is one of:'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+book: $(INSTALLED)/book-$(MADE_FROM) ## execute the notebooks that must run again, and build the book
+	@$(BOOK) build
+
+test: $(INSTALLED)/test-$(MADE_FROM) ## run all tests: units, every notebook against its stored outputs, the built book in a browser
+	@$(BOOK) build
+	@$(PY) -m pytest --nbval tests notebooks
+
+lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each paired with its text
+	@$(PY) -m jupyter lab notebooks
+
+refresh: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook again and rewrite the stored outputs and the list of claims
+	@$(BOOK) refresh --all
+
+check: $(INSTALLED)/test-$(MADE_FROM) $(INSTALLED)/dev-$(MADE_FROM) ## lint, formatting, types, layers, and the notebooks as they are stored
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@rm -rf _build/types && $(PY) -m jupytext --quiet --to '../_build/types//py:percent' notebooks/*.md
+	@$(PY) -m mypy src tests conftest.py
+	@$(PY) -m mypy --allow-untyped-defs _build/types/*.py
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(BOOK) pairs
+	@$(BOOK) outputs
+
+format: $(INSTALLED)/dev-$(MADE_FROM) ## format the Python files, and the code in the notebooks' texts
+	@$(PY) -m ruff format . --exclude notebooks
+	@$(PY) -m jupytext --quiet --pipe '$(PY) -m ruff format -' notebooks/*.md
+
+matrix: $(INSTALLED)/test-$(MADE_FROM) ## run the tests as on three kinds of CPU, with one thread and with two
+	@$(PY) tests/matrix.py
+
+bench: $(INSTALLED)/book-$(MADE_FROM) ## run every benchmark
+	@for each in benchmarks/*.py; do echo "$$each"; $(PY) "$$each" || exit 1; done
+
+shots: $(INSTALLED)/test-$(MADE_FROM) ## picture every page of the built book, to look at
+	@$(PY) tests/shots.py
+
+lock: $(INSTALLED)/dev-$(MADE_FROM) ## write requirements.lock anew after a change of the dependencies
+	@mkdir -p _build && cp requirements.lock _build/requirements.lock
+	@$(PY) -m piptools compile --quiet --all-extras --strip-extras --no-header --no-emit-find-links \
+	  --no-emit-index-url --no-emit-trusted-host --output-file _build/requirements.lock pyproject.toml
+# A build of one variant (torch 2.13.0+cpu) is found on some machines only; the version is on all.
+	@sed 's/^\(torch==[0-9.]*\)+.*$$/\1/' _build/requirements.lock > _build/requirements.lock.new
+	@mv _build/requirements.lock.new requirements.lock
+
+clean: ## remove everything that was built; the environment stays (.venv)
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache
+
+$(VENV)/created:
+	@command -v $(PYTHON) > /dev/null || { \
+	  echo 'Python 3.11 or newer is needed, and $(PYTHON) was not found: make PYTHON=/path/to/python3'; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+	    'make PYTHON=/path/to/python3'; \
+	  exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The stamps of other environments go first: from then on theirs is no longer what lies in .venv.
+$(INSTALLED)/%-$(MADE_FROM): $(VENV)/created
+	@mkdir -p $(INSTALLED)
+	@find $(INSTALLED) -type f ! -name '*-$(MADE_FROM)' -exec rm {} +
+	@echo 'Installing what "$*" needs into $(VENV); the first time this takes a few minutes ...'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+	  --editable '.$(if $(filter book,$*),,[$*])'
+	@touch $@

@@ -1,0 +1,41 @@
+"""A store of artifacts of its own for each run of the tests, notebooks included.
+
+With the usual store nothing would be trained again: the notebooks would be held against
+what an earlier version of the code had left on disk.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from palindrome_lens.book import outputs
+from palindrome_lens.book.project import Project
+
+STORE = "PALINDROME_LENS_STORE"
+FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the store before any test or notebook kernel starts."""
+    folder = tempfile.TemporaryDirectory(prefix="palindrome-lens-store-")
+    config.stash[FOLDER] = folder
+    # One level down: what is kept beside the store, W&B's runs, belongs to this run as well.
+    os.environ[STORE] = str(Path(folder.name) / "artifacts")
+
+
+def pytest_report_header() -> str:
+    """How much of the notebooks is really compared."""
+    try:
+        counts = outputs.counts(Project(Path(__file__).parent))
+    except ValueError as error:
+        return f"a notebook cannot be read: {error}"
+    each = ", ".join(f"{name} {number}" for name, number in counts.items())
+    return f"cells with an output to compare with: {each}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it."""
+    if folder := config.stash.get(FOLDER, None):
+        folder.cleanup()

@@ -1,0 +1,157 @@
+"""Executing notebooks: only those that must, each in one step or not at all."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import papermill
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from palindrome_lens import claims
+from palindrome_lens.book import normal, picture, stale
+from palindrome_lens.book.progress import Progress, say
+from palindrome_lens.book.project import NotebookError, Project, replace_with
+
+TRACEBACK_LINES = 15
+# A kernel logs to the terminal, how it was shut down for one; what a cell raises comes by itself.
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]
+
+
+class OwnKernel(AsyncKernelManager):
+    """The kernel of the running interpreter, whatever kernels are installed under its name."""
+
+    @default("kernel_spec_manager")
+    def _without_installed_kernels(self) -> KernelSpecManager:
+        return KernelSpecManager(parent=self, kernel_dirs=[])
+
+
+def execute(project: Project, names: Sequence[str] = (), *, everything: bool = False) -> list[Path]:
+    """Execute the notebooks that are stale, or all of them, in the order of the book.
+
+    Args:
+        project: the checkout.
+        names: which notebooks; all, if none is named.
+        everything: also those that are up to date.
+
+    Returns:
+        The executed copies, one for each notebook asked for.
+
+    Raises:
+        NotebookError: a cell failed. Executed copies and references are as they were.
+    """
+    chosen = project.chosen(names)
+    library = stale.Library.of(project.package)
+    took: dict[str, float] = {}
+    for name in chosen:
+        made_from = stale.parts(project, library, name)
+        why = stale.reasons(project, name, made_from) or (["asked for"] if everything else [])
+        if not why:
+            say(f"{name} is up to date")
+            continue
+        say(f"{name} runs: {'; '.join(why)}")
+        started = time.monotonic()
+        result = run(project, name)
+        replace_with(project.executed_copy(name), normal.to_bytes(result))
+        stale.record(project, name, made_from)
+        took[name] = time.monotonic() - started
+        say_difference(project, name, result)
+    if len(took) > 1:
+        each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
+        say(f"Executed {len(took)} notebooks in {sum(took.values()):.0f} s: {each}")
+    return [project.executed_copy(name) for name in chosen]
+
+
+def refresh(project: Project, names: Sequence[str] = (), *, everything: bool = False) -> None:
+    """Execute, and then make the outputs the new reference; the list of claims follows.
+
+    Raises:
+        NotebookError: a cell failed, or two claims share an id. Nothing was rewritten then,
+            not even for other notebooks.
+    """
+    copies = {copy.stem: copy for copy in execute(project, names, everything=everything)}
+    after = [copies.get(name, project.reference(name)) for name in project.names()]
+    try:
+        stated = claims.collect(path for path in after if path.exists())
+    except ValueError as error:
+        raise NotebookError(f"The claims cannot be collected: {error}") from error
+    for name, copy in copies.items():
+        _rewrite(project, project.reference(name), copy.read_bytes())
+    scratch = project.executed / "claims.json"
+    claims.write(stated, scratch)
+    _rewrite(project, project.claims, scratch.read_bytes())
+    drawn = project.executed / "mirror.svg"
+    picture.draw(stated, drawn)
+    if drawn.exists():
+        _rewrite(project, project.root / "book" / "mirror.svg", drawn.read_bytes())
+
+
+def _rewrite(project: Project, path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        replace_with(path, content)
+        say(f"Rewrote {project.shown(path)}")
+
+
+def run(project: Project, name: str) -> NotebookNode:
+    """Execute one notebook with papermill, in ``notebooks/``; nothing is written.
+
+    Raises:
+        NotebookError: a cell failed, or the kernel died.
+    """
+    source = normal.read_source(project.source(name))
+    with Progress(name, source.cells) as progress:
+        try:
+            ran = papermill.execute_notebook(
+                source,
+                None,
+                kernel_name=normal.KERNEL,
+                kernel_manager_class=OwnKernel,
+                extra_arguments=QUIET,
+                cwd=project.notebooks,
+                progress_bar=False,
+                on_cell_start=progress.cell_starts,
+            )
+        except PapermillExecutionError as error:
+            raise NotebookError(_failure(project, name, source.cells, error)) from error
+        except RuntimeError as error:
+            where = normal.label(source.cells, progress.index)
+            path = project.shown(project.source(name))
+            raise NotebookError(f"{path}, {where}: the kernel stopped. {error}") from error
+    return normal.with_outputs(source, ran.cells)
+
+
+def _failure(
+    project: Project, name: str, cells: list[NotebookNode], error: PapermillExecutionError
+) -> str:
+    path = project.shown(project.source(name))
+    first_line = next(iter(error.source.strip().splitlines()), "")
+    traceback = str(error).strip().splitlines()[-TRACEBACK_LINES:]
+    return "\n".join(
+        [
+            f"{path}, {normal.label(cells, error.cell_index)}: {error.ename}: {error.evalue}",
+            f"The cell begins: {first_line}",
+            *traceback,
+            f"{path} stopped the run. Its reference outputs and its last executed copy stay.",
+        ]
+    )
+
+
+def say_difference(project: Project, name: str, result: NotebookNode) -> None:
+    """Tell where an executed copy departs from the committed reference, if it does."""
+    path = project.reference(name)
+    if not path.exists():
+        say(f"{name} has no reference yet; `make refresh` writes {project.shown(path)}")
+        return
+    try:
+        where = normal.first_difference(normal.read(path).cells, result.cells)
+    except ValueError as error:
+        say(f"{project.shown(path)} is not a notebook ({error}); `make refresh` rewrites it")
+        return
+    if where:
+        say(
+            f"{name} differs from its reference ({project.shown(path)}), first in {where}; "
+            "`make refresh` rewrites it"
+        )

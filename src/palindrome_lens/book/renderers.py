@@ -1,0 +1,138 @@
+"""What the book makes of the outputs that Jupyter Book does not know: figures, widgets, claims.
+
+A notebook stores plain JSON. Here that JSON becomes a node of the document; ``sphinx_ext`` says how
+the node is written, and ``book/_static/figures.js`` draws it in the reader's browser.
+"""
+
+import json
+from html import escape
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from docutils import nodes
+
+from palindrome_lens import claims
+from palindrome_lens.book.claim_markup import claim_card
+
+if TYPE_CHECKING:
+    from myst_nb.core.render import MimeData, NbElementRenderer
+
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+CIRCUITSVIS_MIME = "application/vnd.circuitsvis.v1+json"
+
+# Before text/markdown and text/plain, which the same outputs carry for other readers.
+PRIORITY = 1
+
+
+class InteractiveFigure(nodes.General, nodes.Element):
+    """A figure that a script draws.
+
+    Attributes:
+        kind: "plotly" or "circuitsvis", the class prefix of the element that is drawn into.
+        spec: what the script is given, as JSON text.
+        alt: what the figure shows, for who cannot see it.
+    """
+
+
+class Plotly:
+    """Plotly figures; ``layout.meta["alt"]`` says in words what the figure shows."""
+
+    mime_priority_overrides: ClassVar = [("*", PLOTLY_MIME, PRIORITY)]
+
+    @staticmethod
+    def handle_mime(
+        renderer: "NbElementRenderer", data: "MimeData", inline: bool
+    ) -> list[nodes.Element] | None:
+        if data.mime_type != PLOTLY_MIME:
+            return None
+        meta = data.content.get("layout", {}).get("meta") or {}
+        alt = meta.get("alt", "") if isinstance(meta, dict) else ""
+        return _figure(renderer, data, "plotly", alt, hint='layout.meta["alt"]')
+
+
+class CircuitsVis:
+    """CircuitsVis widgets, stored as ``{"component": ..., "props": ..., "alt": ...}``."""
+
+    mime_priority_overrides: ClassVar = [("*", CIRCUITSVIS_MIME, PRIORITY)]
+
+    @staticmethod
+    def handle_mime(
+        renderer: "NbElementRenderer", data: "MimeData", inline: bool
+    ) -> list[nodes.Element] | None:
+        if data.mime_type != CIRCUITSVIS_MIME:
+            return None
+        return _figure(renderer, data, "circuitsvis", data.content.get("alt", ""), hint='"alt"')
+
+
+class ClaimCard:
+    """Claims, as the card that the results page shows too, with a link to it."""
+
+    mime_priority_overrides: ClassVar = [("*", claims.MIME, PRIORITY)]
+
+    @staticmethod
+    def handle_mime(
+        renderer: "NbElementRenderer", data: "MimeData", inline: bool
+    ) -> list[nodes.Element] | None:
+        if data.mime_type != claims.MIME:
+            return None
+
+        def parse(text: str) -> list[nodes.Node]:
+            parent = nodes.Element()
+            with renderer.renderer.current_node_context(parent):
+                renderer.renderer.nested_render_text(text, data.line or 0)
+            return list(parent.children)
+
+        return [claim_card(claims.Claim(**data.content), parse)]
+
+
+def _figure(
+    renderer: "NbElementRenderer", data: "MimeData", kind: str, alt: str, hint: str
+) -> list[nodes.Element]:
+    if not alt:
+        renderer.logger.warning(
+            f"this {kind} figure has no text for who cannot see it: set {hint}",
+            subtype="figure_alt",
+            line=data.line,
+        )
+    try:
+        spec = json.dumps(data.content, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        renderer.logger.warning(
+            f"this {kind} figure holds NaN or infinity, which JSON does not know",
+            subtype="figure_nan",
+            line=data.line,
+        )
+        return []
+    return [InteractiveFigure("", kind=kind, spec=spec, alt=alt)]
+
+
+# A picture to assistive technology; a widget has controls, which "img" would hide from it.
+ROLES = {"plotly": "img", "circuitsvis": "group"}
+
+
+def figure_html(kind: str, spec: str, alt: str) -> str:
+    """The element that ``figures.js`` draws into, with the JSON that it draws."""
+    label = escape(alt, quote=True)
+    return (
+        f'<div class="{kind}-figure" role="{ROLES[kind]}" aria-label="{label}">'
+        f'<script type="application/json">{inert(spec)}</script></div>\n'
+    )
+
+
+def inert(json_text: str) -> str:
+    """JSON that cannot close, or open, the script element it stands in.
+
+    ``<`` occurs in JSON only inside strings, where the escape means the same.
+    """
+    return json_text.replace("<", "\\u003c")
+
+
+def replace_figures_by_text(document: nodes.document) -> None:
+    """For builders that run no scripts: what the figure shows, in words."""
+    for figure in list(document.findall(InteractiveFigure)):
+        figure.replace_self(nodes.paragraph("", f"[Figure: {figure['alt']}]"))
+
+
+def figure_kinds(document: nodes.Node | None) -> set[str]:
+    """Which kinds of figure a page holds."""
+    found: Any = document.findall(InteractiveFigure) if document else []
+    return {figure["kind"] for figure in found}

@@ -1,0 +1,90 @@
+"""The tests as on other machines: three kinds of CPU, one thread and two (``make matrix``).
+
+Each combination runs the unit tests and every notebook against its stored outputs. PyTorch takes
+the instructions that ``ATEN_CPU_CAPABILITY`` allows, so that one CPU can stand in for older ones.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CAPABILITIES = ("default", "avx2", "avx512")
+THREADS = (1, 2)
+TESTS = ("tests", "notebooks", "--nbval", "--ignore=tests/test_book_in_browser.py")
+TAKEN = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one combination went."""
+
+    asked: str
+    taken: str
+    threads: int
+    passed: bool
+    summary: str
+    seconds: float
+
+    def row(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        return (
+            f"{self.asked:10} {self.taken:10} {self.threads:7} {verdict:8} "
+            f"{self.seconds:5.0f} s  {self.summary}"
+        )
+
+
+def run(capability: str, threads: int) -> Result:
+    """Run the tests once; what they print is shown only if they fail."""
+    environment = {
+        **os.environ,
+        "ATEN_CPU_CAPABILITY": capability,
+        "OMP_NUM_THREADS": str(threads),
+        "PALINDROME_LENS_THREADS": str(threads),
+    }
+    started = time.monotonic()
+    taken = _python(["-c", TAKEN], environment)
+    tests = _python(["-m", "pytest", "--quiet", *TESTS], environment)
+    if tests.returncode != 0:
+        print(tests.stdout)
+    lines = tests.stdout.strip().splitlines() or ["no output"]
+    return Result(
+        asked=capability,
+        taken=taken.stdout.strip(),
+        threads=threads,
+        passed=tests.returncode == 0,
+        summary=lines[-1].strip("= "),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _python(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+
+
+def main() -> int:
+    """Run every combination and print a table; 1 if one of them failed."""
+    results = []
+    for capability, threads in product(CAPABILITIES, THREADS):
+        print(f"{capability}, {threads} thread(s) ...", flush=True)
+        results.append(run(capability, threads))
+    print(f"\n{'asked':10} {'taken':10} {'threads':>7} {'':8}")
+    for result in results:
+        print(result.row())
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What an autoencoder's numbers mean at their fixed points."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits import mean_ablate, zero_ablate
+from palindrome_lens.model import ModelConfig, activations, hooked
+from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
+from palindrome_lens.sae.metrics import (
+    CrossEntropy,
+    cross_entropy,
+    explained_variance,
+    firing_counts,
+    l0,
+)
+from palindrome_lens.task import Task, inputs
+from palindrome_lens.tokenizer import encode
+from palindrome_lens.training import Recipe, evaluate, train
+
+TINY = Task(alphabet="abcd", half_length=2)
+TOKENS = encode(TINY, TINY.strings())
+CONFIG = SAEConfig(architecture="gelu-kl", expansion=1)
+
+
+class Linear(Autoencoder):
+    """Latents are a multiple of the inputs."""
+
+    factor = 1.0
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+def linear(factor: float, bias: Tensor) -> Linear:
+    autoencoder = Linear(CONFIG, len(bias))
+    autoencoder.factor = factor
+    with torch.no_grad():
+        autoencoder.W_dec.copy_(torch.eye(len(bias)))
+        autoencoder.b_dec.copy_(bias)
+    return autoencoder
+
+
+@pytest.fixture(scope="module")
+def model() -> TransformerBridge:
+    recipe = Recipe(steps=100, batch_size=8, test_fraction=0.25)
+    return hooked(train(TINY, ModelConfig(), recipe)[0], ModelConfig(), TINY)
+
+
+def data() -> Tensor:
+    return torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
+
+
+def test_the_mean_predictor_explains_nothing() -> None:
+    x = data()
+    assert explained_variance(x, x.mean(dim=0).expand_as(x)) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_perfect_reconstruction_explains_everything() -> None:
+    assert explained_variance(data(), data()) == 1
+
+
+def test_predicting_zero_explains_less_than_nothing() -> None:
+    assert explained_variance(data(), torch.zeros_like(data())) < -1
+
+
+def test_explained_variance_by_hand() -> None:
+    x = torch.tensor([[0.0, 10.0], [2.0, 14.0]])
+    reconstruction = torch.tensor([[0.0, 11.0], [2.0, 12.0]])
+    assert explained_variance(x, reconstruction) == pytest.approx(1 - 5 / 10)
+
+
+def test_inputs_that_do_not_vary_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"All inputs are equal \(variance 0\)"):
+        explained_variance(torch.ones(3, 2), torch.zeros(3, 2))
+
+
+def test_l0_counts_what_is_not_0_and_firing_what_is_above_0() -> None:
+    latents = torch.tensor([[0.0, 1.0, -2.0], [0.0, 3.0, 0.0], [0.0, 0.5, 4.0], [0.0, 0.0, 0.0]])
+    assert l0(latents) == pytest.approx((2 + 1 + 2 + 0) / 4)
+    assert firing_counts(latents).tolist() == [0, 3, 1]
+
+
+def test_recovered_cross_entropy_by_hand() -> None:
+    found = CrossEntropy(clean=1.0, spliced=1.5, mean_ablated=3.0, zero_ablated=2.0)
+    assert found.recovered_from_mean == pytest.approx(0.75)
+    assert found.recovered_from_zero == pytest.approx(0.5)
+
+
+def test_splicing_in_the_activations_themselves_recovers_everything(
+    model: TransformerBridge,
+) -> None:
+    found = cross_entropy(model, TOKENS, linear(1.0, torch.zeros(96, dtype=torch.float64)))
+    assert found.clean == evaluate(model, TOKENS).mean_loss
+    assert found.spliced == pytest.approx(found.clean, abs=1e-12)
+    assert found.recovered_from_mean == pytest.approx(1)
+    assert found.recovered_from_zero == pytest.approx(1)
+
+
+def test_splicing_in_the_mean_or_zero_recovers_nothing_from_it(model: TransformerBridge) -> None:
+    written = activations(model, inputs(TOKENS), [CONFIG.hook])[CONFIG.hook].flatten(start_dim=1)
+    mean = cross_entropy(model, TOKENS, linear(0.0, written.mean(dim=0)))
+    zero = cross_entropy(model, TOKENS, linear(0.0, torch.zeros(96, dtype=torch.float64)))
+    assert mean.spliced == pytest.approx(mean_ablate(model, TOKENS, CONFIG.hook).mean_loss)
+    assert mean.recovered_from_mean == pytest.approx(0, abs=1e-9)
+    assert zero.spliced == pytest.approx(zero_ablate(model, TOKENS, CONFIG.hook).mean_loss)
+    assert zero.recovered_from_zero == pytest.approx(0, abs=1e-9)
+    assert mean.zero_ablated == zero.zero_ablated != mean.mean_ablated

@@ -1,0 +1,43 @@
+"""Pictures of every page of the built book, for people to look at: ``python tests/shots.py``.
+
+They are written to ``_build/shots/``, one per page and mode (light, dark, phone), full length.
+Names given as arguments choose the pages: ``python tests/shots.py attention results``.
+"""
+
+import sys
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+from test_book_in_browser import BOOK, FLAGS, MODES, UNFOLD, browser_path, pages, undrawn
+
+SHOTS = BOOK.parent / "shots"
+
+
+def shoot(context: Any, name: str, mode: str) -> None:
+    """Picture one page."""
+    page = context.new_page()
+    page.goto((BOOK / name).as_uri(), wait_until="load")
+    page.evaluate(UNFOLD)
+    for figure in undrawn(page):
+        print(f"{name} ({mode}): not drawn: {figure}")
+    page.wait_for_timeout(400)  # what unfolds fades in
+    page.screenshot(path=SHOTS / f"{name.replace('/', '-')[:-5]}.{mode}.png", full_page=True)
+    page.close()
+
+
+def main(chosen: list[str]) -> None:
+    """Picture the chosen pages, or all of them."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    names = [name for name in pages() if not chosen or any(part in name for part in chosen)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(FLAGS))
+        for mode, options in MODES.items():
+            context = browser.new_context(**options)
+            for name in names:
+                shoot(context, name, mode)
+        browser.close()
+    print(f"{len(names) * len(MODES)} pictures in {SHOTS}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,284 @@
+"""Artifacts on disk: whole or absent, and never mistaken for another."""
+
+import importlib.util
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from palindrome_lens import artifacts
+from palindrome_lens.artifacts import (
+    ArtifactError,
+    Tensors,
+    find_or_make,
+    fingerprint,
+    key,
+    read,
+    write,
+)
+from palindrome_lens.model import ModelConfig
+from palindrome_lens.sae import training as sae_training
+from palindrome_lens.sae.autoencoders import SAEConfig
+from palindrome_lens.task import Task
+from palindrome_lens.tokenizer import encode
+from palindrome_lens.training import Recipe, trained
+
+TENSORS = {"weight": torch.arange(6.0, dtype=torch.float64).reshape(2, 3), "n": torch.tensor(7)}
+MADE_FROM = {"lr": 0.01, "task": {"alphabet": "ab"}}
+
+
+@pytest.fixture(autouse=True)
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def module(path: Path, source: str) -> ModuleType:
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def same(a: Tensors, b: Tensors) -> bool:
+    return a.keys() == b.keys() and all(
+        torch.equal(a[name], b[name]) and a[name].dtype == b[name].dtype for name in a
+    )
+
+
+def only(folder: Path, suffix: str) -> Path:
+    (path,) = folder.glob(f"[!.]*{suffix}")
+    return path
+
+
+def make() -> Tensors:
+    return dict(TENSORS)
+
+
+def refuse() -> Tensors:
+    pytest.fail("it was made again although it was there")
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "a", TENSORS, MADE_FROM)
+    assert same(read(tmp_path / "a", MADE_FROM), TENSORS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+
+
+def test_a_missing_artifact_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match="The artifact gone is missing: there is no .*gone.json"
+    ):
+        read(tmp_path / "gone")
+
+
+def test_a_record_without_tensors_is_missing(tmp_path: Path) -> None:
+    write(tmp_path / "a", TENSORS, MADE_FROM)
+    (tmp_path / "a.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"missing: there is no .*a\.safetensors"):
+        read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("length", [0, 10, -1])
+def test_a_truncated_artifact_is_damaged(tmp_path: Path, length: int) -> None:
+    write(tmp_path / "a", TENSORS, MADE_FROM)
+    data = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(data[:length])
+    with pytest.raises(
+        ArtifactError, match="damaged: its .* bytes do not have the recorded checksum"
+    ):
+        read(tmp_path / "a")
+
+
+def test_one_flipped_bit_anywhere_is_damage(tmp_path: Path) -> None:
+    write(tmp_path / "a", TENSORS, MADE_FROM)
+    data = (tmp_path / "a.safetensors").read_bytes()
+    for position in range(len(data)):
+        flipped = bytearray(data)
+        flipped[position] ^= 1
+        (tmp_path / "a.safetensors").write_bytes(flipped)
+        with pytest.raises(ArtifactError, match="checksum"):
+            read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"3", b"{}", b'{"sha256": "0"}', b"\xff\xfe"])
+def test_a_record_that_is_none_is_damaged(tmp_path: Path, record: bytes) -> None:
+    write(tmp_path / "a", TENSORS, MADE_FROM)
+    (tmp_path / "a.json").write_bytes(record)
+    with pytest.raises(ArtifactError, match=r"The record .*a\.json is damaged"):
+        read(tmp_path / "a")
+
+
+def test_an_artifact_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a", TENSORS, MADE_FROM)
+    with pytest.raises(ArtifactError, match=r'was made from .*"lr": 0.01.*, not from .*"lr": 0.02'):
+        read(tmp_path / "a", {**MADE_FROM, "lr": 0.02})
+
+
+def test_the_order_of_a_configuration_does_not_matter(tmp_path: Path) -> None:
+    turned = dict(reversed(MADE_FROM.items()))
+    write(tmp_path / "a", TENSORS, MADE_FROM)
+    assert same(read(tmp_path / "a", turned), TENSORS)
+    assert key(MADE_FROM, []) == key(turned, [])
+
+
+def test_the_key_follows_configuration_and_code(tmp_path: Path) -> None:
+    first = module(tmp_path / "first.py", "STEPS = 1\n")
+    copy = module(tmp_path / "copy.py", "STEPS = 1\n")
+    other = module(tmp_path / "other.py", "STEPS = 2\n")
+    assert key(MADE_FROM, [first]) == key(MADE_FROM, [copy])
+    assert key(MADE_FROM, [first]) != key(MADE_FROM, [other])
+    assert key(MADE_FROM, [first]) != key(MADE_FROM, [])
+    assert key(MADE_FROM, [first]) != key({**MADE_FROM, "lr": 0.02}, [first])
+
+
+def test_an_artifact_is_made_once(store: Path) -> None:
+    assert same(find_or_make("a", MADE_FROM, [artifacts], make), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, [artifacts], refuse), TENSORS)
+    assert len(list(store.iterdir())) == 2
+
+
+def test_other_code_makes_it_again(tmp_path: Path) -> None:
+    first = module(tmp_path / "first.py", "STEPS = 1\n")
+    other = module(tmp_path / "other.py", "STEPS = 2\n")
+    find_or_make("a", MADE_FROM, [first], make)
+    changed = {"weight": torch.zeros(1)}
+    assert same(find_or_make("a", MADE_FROM, [other], lambda: changed), changed)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0x80
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".safetensors", truncate),
+        (".safetensors", flip),
+        (".safetensors", Path.unlink),
+        (".json", truncate),
+    ],
+)
+def test_a_damaged_artifact_is_reported_and_made_again(
+    store: Path, caplog: pytest.LogCaptureFixture, suffix: str, damage: Callable[[Path], None]
+) -> None:
+    find_or_make("a", MADE_FROM, [], make)
+    damage(only(store, suffix))
+    with caplog.at_level(logging.WARNING):
+        assert same(find_or_make("a", MADE_FROM, [], make), TENSORS)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "It is made again." in record.getMessage()
+    assert same(find_or_make("a", MADE_FROM, [], refuse), TENSORS)
+
+
+def test_making_something_new_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    find_or_make("a", MADE_FROM, [], make)
+    assert not caplog.records
+
+
+def _write_and_die(at: str, call: int) -> None:
+    owner = {"fsync": os, "replace": Path}[at]
+    usual, calls = getattr(owner, at), []
+
+    def deadly(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return usual(*arguments)
+
+    setattr(owner, at, deadly)
+    find_or_make("a", MADE_FROM, [], make)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("at", ["fsync", "replace"])
+def test_a_writer_that_is_killed_leaves_nothing_that_can_be_read(
+    store: Path, at: str, call: int
+) -> None:
+    writer = multiprocessing.get_context("fork").Process(target=_write_and_die, args=(at, call))
+    writer.start()
+    writer.join(timeout=60)
+    assert writer.exitcode == -signal.SIGKILL
+    assert list(store.iterdir()) and not list(store.glob("[!.]*.json"))
+    assert same(find_or_make("a", MADE_FROM, [], make), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, [], refuse), TENSORS)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_writer_killed_while_it_repairs_leaves_nothing_that_can_be_read(store: Path) -> None:
+    find_or_make("a", MADE_FROM, [], lambda: {"weight": torch.ones(3)})
+    truncate(only(store, ".safetensors"))
+    writer = multiprocessing.get_context("fork").Process(target=_write_and_die, args=("replace", 2))
+    writer.start()
+    writer.join(timeout=60)
+    assert writer.exitcode == -signal.SIGKILL
+    assert same(find_or_make("a", MADE_FROM, [], make), TENSORS)
+
+
+def test_a_failure_while_making_leaves_nothing(store: Path) -> None:
+    def fail() -> Tensors:
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        find_or_make("a", MADE_FROM, [], fail)
+    assert not store.exists() or not list(store.iterdir())
+
+
+def test_the_fingerprint_ignores_the_last_digits_and_sees_the_eighth() -> None:
+    values = torch.tensor([1.2345678, -3.3, 0.0, 1e-30, 7e20], dtype=torch.float64)
+    assert fingerprint(values) == fingerprint(values * (1 + 1e-14))
+    for place in (0, 1, 3, 4):
+        moved = values.clone()
+        moved[place] *= 1 + 1e-6
+        assert fingerprint(values) != fingerprint(moved)
+
+
+def test_the_fingerprint_sees_shape_and_order() -> None:
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    seen = {fingerprint(one) for one in (values, values.flatten(), values.T, -values)}
+    assert len(seen) == 4
+
+
+def test_the_store_lies_where_the_environment_says(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert artifacts.store() == store
+    monkeypatch.delenv("PALINDROME_LENS_STORE")
+    assert artifacts.store().parts[-2:] == ("_build", "artifacts")
+
+
+def test_nothing_on_disk_is_a_pickle(store: Path) -> None:
+    task = Task(alphabet="abcd", half_length=2)
+    recipe = Recipe(steps=2, batch_size=4, test_fraction=0.25)
+    model = trained(task, ModelConfig(), recipe).model
+    config = SAEConfig(architecture="topk", steps=2, batch_size=4)
+    data = sae_training.flat_activations(model, encode(task, task.strings()), config.hook)
+    sae_training.trained(config, data)
+    files = [path for path in store.rglob("*") if path.is_file()]
+    assert sorted(path.suffix for path in files) == [".json"] * 2 + [".safetensors"] * 2
+    for path in files:
+        with path.open("rb") as file, pytest.raises(Exception):  # noqa: B017
+            pickle.load(file)
+        assert not path.read_bytes().startswith(b"PK")
+
+
+def test_a_record_says_what_made_it(store: Path) -> None:
+    find_or_make("a", MADE_FROM, [], make)
+    assert json.loads(only(store, ".json").read_bytes())["made_from"] == MADE_FROM

@@ -1,0 +1,284 @@
+"""Every page of the built book in a browser: from disk and over http, light, dark, and on a phone.
+
+Nothing may be fetched from elsewhere, no script may complain, every figure must really be drawn,
+and nothing may be wider than the screen. Where no browser or no built book is found the tests are
+skipped, unless ``PALINDROME_LENS_REQUIRE_BROWSER=1``, as in continuous integration, forbids it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+BOOK = Path(__file__).parents[1] / "_build" / "html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+MODES: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+}
+DRAWN_WITHIN_MS = 10_000
+
+UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
+
+# Lists the figures that are not drawn. A Plotly figure is drawn when its SVG has a size and a trace
+# in it has one; axes alone do not count. A widget is drawn when what was rendered has a size.
+UNDRAWN = """() => {
+  const sized = (element, least) => {
+    const box = element.getBoundingClientRect();
+    return box.width > least && box.height > least;
+  };
+  const marked = (element) => {
+    const box = element.getBoundingClientRect();
+    return box.width + box.height > 1;
+  };
+  const TRACES = ".mlayer path, .mlayer image, .gl-container canvas, .pielayer path";
+  const plotly = (figure) => {
+    const svg = figure.querySelector("svg.main-svg");
+    return svg && sized(svg, 100) && [...figure.querySelectorAll(TRACES)].some(marked);
+  };
+  const widget = (figure) => {
+    const root = figure.querySelector(".figure-canvas");
+    return root && [...root.querySelectorAll("*")].some((element) => sized(element, 20));
+  };
+  const label = (figure) => figure.getAttribute("aria-label") || figure.outerHTML.slice(0, 80);
+  const missing = (selector, drawn) =>
+    [...document.querySelectorAll(selector)].filter((one) => !drawn(one)).map(label);
+  return [...missing(".plotly-figure", plotly), ...missing(".circuitsvis-figure", widget)];
+}"""
+
+# What else a page can get wrong, as one sentence each.
+FAULTS = """() => {
+  const faults = [];
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const figures = all(".plotly-figure, .circuitsvis-figure");
+  const specs = all('.plotly-figure > script[type="application/json"], ' +
+                    '.circuitsvis-figure > script[type="application/json"]');
+  if (figures.length !== specs.length)
+    faults.push(`${figures.length} figures but ${specs.length} specifications`);
+  for (const figure of figures)
+    if (!(figure.getAttribute("aria-label") || "").trim())
+      faults.push("a figure has no aria-label");
+  for (const formula of all(".math")) {
+    const math = formula.querySelector("math");
+    if (!math || math.getBoundingClientRect().width === 0)
+      faults.push(`a formula is not set: ${formula.textContent.slice(0, 60)}`);
+  }
+  const root = document.documentElement;
+  if (root.scrollWidth > window.innerWidth) {
+    const wide = all("body *").filter((one) => {
+      const right = one.getBoundingClientRect().right;
+      return right > window.innerWidth + 1 && right <= root.scrollWidth + 1;
+    });
+    const names = wide.slice(0, 3).map((one) => `<${one.localName} class="${one.className}">`);
+    faults.push(`${root.scrollWidth} px on a screen of ${window.innerWidth}: ${names.join(" ")}`);
+  }
+  return faults;
+}"""
+
+
+def pages() -> list[str]:
+    """Every HTML page of the built book, as paths below it, but the one that only sends on."""
+    found = sorted(path.relative_to(BOOK).as_posix() for path in BOOK.rglob("*.html"))
+    return [name for name in found if name != "index.html" and not name.startswith("_static/")]
+
+
+def browser_path() -> str | None:
+    """The browser installed on this machine."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def leaves(url: str) -> bool:
+    """Whether a request goes to anywhere but the book itself."""
+    parts = urlsplit(url)
+    return parts.scheme not in {"file", "data", "blob"} and parts.hostname != "127.0.0.1"
+
+
+def problems(context: Any, url: str) -> list[str]:
+    """Open a page and list everything that is wrong with it."""
+    page = context.new_page()
+    found: list[str] = []
+
+    def note(wrong: bool, what: str) -> None:
+        if wrong:
+            found.append(what)
+
+    page.on("request", lambda it: note(leaves(it.url), f"request to {it.url}"))
+    page.on("requestfailed", lambda it: note(True, f"could not load {it.url}"))
+    page.on("response", lambda it: note(it.status >= 400, f"{it.status} for {it.url}"))
+    page.on("console", lambda it: note(it.type == "error", f"console: {it.text}"))
+    page.on("pageerror", lambda it: note(True, f"script error: {it}"))
+    try:
+        page.goto(url, wait_until="load")
+        page.evaluate(UNFOLD)
+        found += [f"not drawn: {figure}" for figure in undrawn(page)]
+        found += page.evaluate(FAULTS)
+    finally:
+        page.close()
+    return found
+
+
+def undrawn(page: Any) -> list[str]:
+    """The figures that are still not drawn after a fair time."""
+    from playwright.sync_api import TimeoutError as TooLate
+
+    with suppress(TooLate):
+        page.wait_for_function(f"() => ({UNDRAWN})().length === 0", timeout=DRAWN_WITHIN_MS)
+    left: list[str] = page.evaluate(UNDRAWN)
+    return left
+
+
+def _unavailable(reason: str) -> None:
+    if os.environ.get("PALINDROME_LENS_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(f"THE BOOK WAS NOT CHECKED IN A BROWSER: {reason}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = browser_path()
+    if path is None:
+        _unavailable(f"none of {', '.join(BROWSERS)} is installed.")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def contexts(browser: Any) -> dict[str, Any]:
+    return {mode: browser.new_context(**options) for mode, options in MODES.items()}
+
+
+@pytest.fixture(scope="module")
+def book() -> Path:
+    if not (BOOK / "index.html").exists():
+        _unavailable("there is no built book; run `make book`.")
+    return BOOK
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def addresses(book: Path) -> Iterator[dict[str, str]]:
+    """Where the book can be opened: from disk, and over http."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(book)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield {"disk": book.as_uri(), "http": f"http://127.0.0.1:{server.server_port}"}
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", pages() or ["(no book)"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("source", ["disk", "http"])
+def test_page(
+    contexts: dict[str, Any], addresses: dict[str, str], source: str, mode: str, name: str
+) -> None:
+    assert problems(contexts[mode], f"{addresses[source]}/{name}") == []
+
+
+def test_the_address_of_the_book_opens_its_first_page(
+    contexts: dict[str, Any], addresses: dict[str, str]
+) -> None:
+    for address in addresses.values():
+        page = contexts["light"].new_page()
+        page.goto(f"{address}/index.html", wait_until="commit")
+        page.wait_for_url("**/book/index.html", timeout=5000)
+        page.close()
+
+
+def test_the_book_has_both_kinds_of_figure(book: Path) -> None:
+    """Else "every figure is drawn" would hold for want of figures."""
+    text = "".join((book / name).read_text(encoding="utf-8") for name in pages())
+    assert 'class="plotly-figure"' in text
+    assert 'class="circuitsvis-figure"' in text
+    assert "<math " in text
+
+
+def test_figures_follow_the_theme(contexts: dict[str, Any], book: Path) -> None:
+    name = next(one for one in pages() if 'class="plotly-figure"' in (book / one).read_text())
+    page = contexts["light"].new_page()
+    page.goto((book / name).as_uri())
+    assert undrawn(page) == []
+    colour = "() => getComputedStyle(document.querySelector('.xtick text, .ytick text')).fill"
+    light = page.evaluate(colour)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.wait_for_function(f"light => ({colour})() !== light", arg=light, timeout=5000)
+    page.close()
+
+
+def test_search_finds_from_disk(contexts: dict[str, Any], book: Path) -> None:
+    page = contexts["light"].new_page()
+    page.goto((book / "search.html").as_uri() + "?q=palindrome")
+    page.wait_for_selector("#search-results li a", timeout=5000)
+    page.close()
+
+
+# The checks themselves: a page with one fault each, and a page with none.
+
+FIGURE = (
+    '<div class="plotly-figure" role="img" aria-label="{label}">'
+    '<script type="application/json">{{"data": []}}</script>{inside}</div>'
+)
+DRAWN = (
+    '<svg class="main-svg" width="300" height="200"><g class="mlayer">'
+    '<path d="M0,0L200,100" stroke="black"/></g></svg>'
+)
+AXES_ONLY = '<svg class="main-svg" width="300" height="200"><path d="M0,0L200,0"/></svg>'
+WIDGET = (
+    '<div class="circuitsvis-figure" role="img" aria-label="pattern">'
+    '<script type="application/json">{}</script><div class="figure-canvas"></div></div>'
+)
+FAULTY = {
+    "request to": '<img src="http://example.invalid/picture.png">',
+    "could not load": '<script src="missing.js"></script>',
+    "console": "<script>console.error('broken')</script>",
+    "script error": "<script>throw new Error('broken')</script>",
+    "px on a screen": '<div style="width: 3000px">wide</div>',
+    "not drawn: never": FIGURE.format(label="never", inside=""),
+    "not drawn: axes": FIGURE.format(label="axes", inside=AXES_ONLY),
+    "not drawn: pattern": WIDGET,
+    "no aria-label": FIGURE.format(label="", inside=DRAWN),
+    "specifications": '<div class="plotly-figure" aria-label="x">' + DRAWN + "</div>",
+    "a formula is not set": '<span class="math">\\(x^2\\)</span>',
+}
+SOUND = FIGURE.format(label="a line", inside=DRAWN) + '<p class="math"><math><mi>x</mi></math></p>'
+
+
+def _problems_of(body: str, contexts: dict[str, Any], folder: Path) -> list[str]:
+    path = folder / "page.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{body}</body>", encoding="utf-8")
+    return problems(contexts["phone"], path.as_uri())
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_the_check_sees(
+    contexts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(f"{__name__}.DRAWN_WITHIN_MS", 300)
+    assert any(fault in found for found in _problems_of(FAULTY[fault], contexts, tmp_path))
+
+
+def test_the_check_passes_a_sound_page(contexts: dict[str, Any], tmp_path: Path) -> None:
+    assert _problems_of(SOUND, contexts, tmp_path) == []

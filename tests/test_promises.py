@@ -1,0 +1,85 @@
+"""The promises about numbers: stated once, by a run, and the same wherever they stand."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from palindrome_lens import claims
+from palindrome_lens.book import picture
+
+ROOT = Path(__file__).parents[1]
+REFERENCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXECUTED = sorted((ROOT / "_build" / "executed").glob("*.ipynb"))
+COMMITTED = ROOT / "notebooks" / "claims.json"
+
+
+def departures(stated: list[claims.Claim], reference: list[claims.Claim]) -> list[str]:
+    """One sentence for each claim that is missing, new, or beyond its tolerance."""
+    now = {one.id: one for one in stated}
+    before = {one.id: one for one in reference}
+    found = [f"{id} is stated on one side only" for id in sorted(now.keys() ^ before.keys())]
+    for id in sorted(now.keys() & before.keys()):
+        if abs(now[id].value - before[id].value) > before[id].tolerance:
+            found.append(f"{id} is {now[id].value}; the reference says {before[id].value}")
+        if now[id].checked_on != before[id].checked_on:
+            found.append(
+                f"{id} was checked on {now[id].checked_on}, before on {before[id].checked_on}"
+            )
+    return found
+
+
+def test_the_list_of_claims_is_that_of_the_committed_notebooks() -> None:
+    stored = claims.collect(REFERENCES)
+    assert len(stored) >= 10
+    assert claims.read(COMMITTED) == stored
+
+
+def test_the_claims_of_the_last_run_agree_with_the_committed_ones() -> None:
+    assert len(EXECUTED) == len(REFERENCES), "run `make book` first"
+    assert departures(claims.collect(EXECUTED), claims.read(COMMITTED)) == []
+
+
+@pytest.mark.parametrize("id", [one.id for one in claims.read(COMMITTED)])
+def test_a_claim_that_moves_by_a_fifth_of_a_percent_is_noticed(id: str) -> None:
+    reference = claims.read(COMMITTED)
+    moved = [
+        one.model_copy(update={"value": one.value * 1.002 if one.value else 1})
+        if one.id == id
+        else one
+        for one in reference
+    ]
+    assert len(departures(moved, reference)) == 1
+
+
+def test_the_readme_says_what_the_claims_say() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("<!-- claims:")[1].split("<!-- /claims -->")[0]
+    rows = re.findall(
+        r"^\| .* \| \[?`?([a-z]+\.[a-z0-9-]+)`?\]? \| (.*?) \| (.*?) \|$", table, re.M
+    )
+    known = {one.id: (one.text, one.denominator) for one in claims.read(COMMITTED)}
+    assert len(rows) >= 5
+    assert [(id, (value, cases)) for id, value, cases in rows] == [
+        (id, known[id]) for id, *_ in rows
+    ]
+
+
+def test_the_picture_is_drawn_from_the_claims(tmp_path: Path) -> None:
+    drawn = tmp_path / "mirror.svg"
+    picture.draw(claims.read(COMMITTED), drawn)
+    assert drawn.read_bytes() == (ROOT / "book" / "mirror.svg").read_bytes()
+
+
+def test_without_its_claims_the_picture_is_not_drawn(tmp_path: Path) -> None:
+    picture.draw([], tmp_path / "mirror.svg")
+    assert not (tmp_path / "mirror.svg").exists()
+
+
+def test_pages_without_code_type_no_measured_number_by_hand() -> None:
+    """Decimal fractions in these pages can only come from a claim."""
+    for page in (ROOT / "book").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.S)
+        typed = [n for n in re.findall(r"(?<![\w./-])0?\.\d{2,}|\b\d+\.\d{3,}", prose)]
+        assert not typed or page.name == "glossary.md", f"{page.name}: {typed}"
