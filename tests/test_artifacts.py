@@ -77,7 +77,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_missing_artifact_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        ArtifactError, match="The artifact gone is missing: there is no .*gone.json"
+        ArtifactError, match=r"The artifact gone is missing: there is no .*gone\.json"
     ):
         read(tmp_path / "gone")
 
@@ -95,7 +95,7 @@ def test_a_truncated_artifact_is_damaged(tmp_path: Path, length: int) -> None:
     data = (tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "a.safetensors").write_bytes(data[:length])
     with pytest.raises(
-        ArtifactError, match="damaged: its .* bytes do not have the recorded checksum"
+        ArtifactError, match=r"damaged: its .* bytes do not have the recorded checksum"
     ):
         read(tmp_path / "a")
 

@@ -108,5 +108,5 @@ def test_a_choice_of_letters_has_no_good_rule() -> None:
 
 @pytest.mark.parametrize("value", [0.0, -0.1])
 def test_a_latent_that_is_nowhere_active_has_no_rule(value: float) -> None:
-    with pytest.raises(ValueError, match="nowhere above 0"):
+    with pytest.raises(ValueError, match=f"largest activation is {value:g}; a rule needs"):
         read_rule(TASK, LETTERS, torch.full((64,), value))

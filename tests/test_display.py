@@ -80,9 +80,12 @@ def test_a_table_is_markdown_with_one_line_for_each_row() -> None:
 
 
 def test_a_bar_in_a_table_is_escaped() -> None:
-    lines = Table(["a|b", "n"], [["<abc|cba>", True]])._repr_mimebundle_()["text/markdown"].splitlines()
+    table = Table(["a|b", "n"], [["<abc|cba>", True]])
+    bundle = table._repr_mimebundle_()
+    lines = bundle["text/markdown"].splitlines()
     assert lines[0] == "| a\\|b | n |"
     assert lines[2] == "| <abc\\|cba> | True |"
+    assert bundle["text/plain"] == "a|b\tn\n<abc|cba>\tTrue"
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in lines)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
@@ -11,7 +12,7 @@ import torch
 from palindrome_lens import figures
 from palindrome_lens.figures import bars, heatmap, lines, numbers
 
-TITLES = {"x_title": "step", "y_title": "nats", "alt": "A line that falls."}
+TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line that falls."}
 MAKERS: dict[str, Callable[[], go.Figure]] = {
     "lines": lambda: lines({"loss": [3.14159265, 1.0]}, **TITLES),
     "bars": lambda: bars({"loss": [3.14159265, 1.0]}, labels=["a", "b"], **TITLES),
@@ -21,8 +22,9 @@ MAKERS: dict[str, Callable[[], go.Figure]] = {
 }
 
 
-def as_json(figure: go.Figure) -> dict:
-    return json.loads(figure.to_json())
+def as_json(figure: go.Figure) -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads(figure.to_json())
+    return stored
 
 
 def test_numbers_have_4_significant_digits() -> None:
@@ -80,7 +82,8 @@ def test_lines_hold_their_series_over_a_common_x() -> None:
 
 
 def test_lines_count_from_0_where_no_x_is_given() -> None:
-    assert as_json(lines({"a": torch.tensor([5.0, 6.0, 7.0])}, **TITLES))["data"][0]["x"] == [0, 1, 2]
+    (line,) = as_json(lines({"a": torch.tensor([5.0, 6.0, 7.0])}, **TITLES))["data"]
+    assert line["x"] == [0, 1, 2]
 
 
 def test_a_level_runs_from_the_first_x_to_the_last() -> None:

@@ -1,6 +1,7 @@
 """Fresh models, their hooks, and what they compute."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -21,14 +22,29 @@ from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
 
 TINY = Task(alphabet="abcd", half_length=2)
-ORIGINAL_HOOKS = """
-    hook_embed hook_pos_embed blocks.0.hook_resid_pre blocks.0.ln1.hook_scale
-    blocks.0.ln1.hook_normalized blocks.0.attn.hook_q blocks.0.attn.hook_k blocks.0.attn.hook_v
-    blocks.0.attn.hook_attn_scores blocks.0.attn.hook_pattern blocks.0.attn.hook_z
-    blocks.0.hook_attn_out blocks.0.hook_resid_mid blocks.0.ln2.hook_scale
-    blocks.0.ln2.hook_normalized blocks.0.mlp.hook_pre blocks.0.mlp.hook_post
-    blocks.0.hook_mlp_out blocks.0.hook_resid_post ln_final.hook_scale ln_final.hook_normalized
-""".split()
+ORIGINAL_HOOKS = [
+    "hook_embed",
+    "hook_pos_embed",
+    "blocks.0.hook_resid_pre",
+    "blocks.0.ln1.hook_scale",
+    "blocks.0.ln1.hook_normalized",
+    "blocks.0.attn.hook_q",
+    "blocks.0.attn.hook_k",
+    "blocks.0.attn.hook_v",
+    "blocks.0.attn.hook_attn_scores",
+    "blocks.0.attn.hook_pattern",
+    "blocks.0.attn.hook_z",
+    "blocks.0.hook_attn_out",
+    "blocks.0.hook_resid_mid",
+    "blocks.0.ln2.hook_scale",
+    "blocks.0.ln2.hook_normalized",
+    "blocks.0.mlp.hook_pre",
+    "blocks.0.mlp.hook_post",
+    "blocks.0.hook_mlp_out",
+    "blocks.0.hook_resid_post",
+    "ln_final.hook_scale",
+    "ln_final.hook_normalized",
+]
 
 
 def tiny_inputs() -> Tensor:
@@ -42,7 +58,7 @@ def noisy(config: ModelConfig) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
-            parameter += 0.3 * noise
+            parameter.add_(0.3 * noise)
     return model
 
 
@@ -158,7 +174,7 @@ def test_the_residual_stream_is_the_sum_of_what_is_written_into_it() -> None:
     model = hooked(noisy(ModelConfig()), ModelConfig(), TINY)
     parts = ["hook_embed", "hook_pos_embed", "blocks.0.hook_attn_out", "blocks.0.hook_mlp_out"]
     found = activations(model, tiny_inputs(), [*parts, "blocks.0.hook_resid_post"])
-    total = sum(found[name] for name in parts)
+    total = torch.stack([found[name] for name in parts]).sum(dim=0)
     torch.testing.assert_close(total, found["blocks.0.hook_resid_post"], rtol=0, atol=1e-12)
 
 
@@ -187,7 +203,7 @@ def test_a_known_hook_is_returned() -> None:
         ({"width": 16}, "no field 'width'"),
     ],
 )
-def test_an_impossible_model_is_refused(fields: dict[str, object], said: str) -> None:
+def test_an_impossible_model_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ModelConfig(**fields)
     assert said in str(caught.value)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ def test_a_position_that_predicts_no_mirrored_letter_has_no_mirror(position: int
         ({"letters": "ab"}, "no field 'letters'; its fields are alphabet, half_length"),
     ],
 )
-def test_an_impossible_task_is_refused(fields: dict[str, object], said: str) -> None:
+def test_an_impossible_task_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Task(**fields)
     assert said in str(caught.value)
@@ -165,9 +166,9 @@ def test_train_and_test_of_a_large_task_share_nothing() -> None:
         (LARGE, {"kind": "ordered"}, "say how many to draw (n)"),
     ],
 )
-def test_an_impossible_split_is_refused(task: Task, how: dict[str, object], said: str) -> None:
+def test_an_impossible_split_is_refused(task: Task, how: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError) as caught:
-        split(task, **how)  # type: ignore[arg-type]
+        split(task, **how)
     assert said in str(caught.value)
 
 

@@ -88,7 +88,7 @@ def claim(
             or the control is empty.
     """
     if tolerance is None:
-        tolerance = 0 if isinstance(value, int) else abs(value) * 1e-3
+        tolerance = abs(value) * 1e-3 if isinstance(value, float) else 0
     return Claim(
         id=id,
         sentence=sentence,

@@ -75,8 +75,8 @@ class Table:
         self.rows = [[_cell(value) for value in row] for row in rows]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        lines = [self.headings, ["---"] * len(self.headings), *self.rows]
-        markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        rule = ["---"] * len(self.headings)
+        markdown = "\n".join(map(_markdown, [self.headings, rule, *self.rows]))
         plain = "\n".join("\t".join(line) for line in [self.headings, *self.rows])
         return {"text/markdown": markdown, "text/plain": plain}
 
@@ -86,7 +86,12 @@ def _cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value).replace("|", "\\|")
+    return str(value)
+
+
+def _markdown(row: Sequence[str]) -> str:
+    escaped = [cell.replace("|", "\\|") for cell in row]
+    return f"| {' | '.join(escaped)} |"
 
 
 def say(**values: Any) -> None:

@@ -1,6 +1,7 @@
 """Both architectures, against plain Python."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -192,7 +193,7 @@ def test_an_architecture_that_does_not_encode_says_so() -> None:
         ({"architecture": "topk", "factor": 2}, "no field 'factor'"),
     ],
 )
-def test_an_impossible_autoencoder_is_refused(fields: dict[str, object], said: str) -> None:
+def test_an_impossible_autoencoder_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         SAEConfig(**fields)
     assert said in str(caught.value)

@@ -16,6 +16,7 @@ from palindrome_lens.book import normal, picture, stale
 from palindrome_lens.book.progress import Progress, say
 from palindrome_lens.book.project import NotebookError, Project, replace_with
 
+REASONS = 3
 TRACEBACK_LINES = 15
 # A kernel logs to the terminal, how it was shut down for one; what a cell raises comes by itself.
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]
@@ -52,7 +53,7 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
         if not why:
             say(f"{name} is up to date")
             continue
-        say(f"{name} runs: {'; '.join(why)}")
+        say(f"{name} runs: {_listed(why)}")
         started = time.monotonic()
         result = run(project, name)
         replace_with(project.executed_copy(name), normal.to_bytes(result))
@@ -63,6 +64,11 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
         each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
         say(f"Executed {len(took)} notebooks in {sum(took.values()):.0f} s: {each}")
     return [project.executed_copy(name) for name in chosen]
+
+
+def _listed(why: list[str]) -> str:
+    more = [f"and {len(why) - REASONS} more"] if len(why) > REASONS else []
+    return "; ".join([*why[:REASONS], *more])
 
 
 def refresh(project: Project, names: Sequence[str] = (), *, everything: bool = False) -> None:
