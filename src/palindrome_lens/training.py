@@ -52,7 +52,7 @@ class Recipe(Config):
     split: Literal["random", "ordered"] = "random"
     test_fraction: float = Field(default=0.1, gt=0, lt=1)
     n_strings: int | None = Field(default=None, ge=2)
-    evaluate_every: int = Field(default=25, ge=1)
+    evaluate_every: int = Field(default=10, ge=1)
     seed: int = 0
     device: str = "cpu"
 

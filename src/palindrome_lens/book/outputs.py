@@ -19,7 +19,7 @@ LARGEST = 1_000_000
 LOOKS_AWAY = re.compile(r"nbval[-_]|raises-exception|PYTEST_VALIDATE_IGNORE_OUTPUT", re.IGNORECASE)
 # What differs between two machines or two runs, or has no place in a text format.
 UNSTABLE = {
-    "the path of a home or temporary folder": re.compile(r"/home/\w|/root/|/Users/\w|/tmp/\w"),
+    "the path of a home or temporary folder": re.compile(r"/(home|root|Users|tmp)/\w"),
     "a path of an installed package": re.compile(r"site-packages|dist-packages"),
     "a memory address": re.compile(r"\b0x[0-9a-f]{6,}", re.IGNORECASE),
     "a pickle": re.compile(r"gASV[A-Za-z0-9+/]{12}|\.pkl\b|\.pickle\b"),

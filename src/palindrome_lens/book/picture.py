@@ -59,7 +59,7 @@ def _cell(position: int, character: str) -> str:
 
 def _arrow(query: int, key: int, least: Claim) -> str:
     start, end, top = LEFT + STEP * query, LEFT + STEP * key, BASE - 34
-    middle, rise = (start + end) / 2, 26 + 26 * (query - key)
+    middle, rise = (start + end) / 2, 54 + 22 * (query - key)
     crest = top - 0.75 * rise
     return (
         f'<path d="M{start} {top}C{start} {top - rise} {end} {top - rise} {end} {top}" fill="none" '
