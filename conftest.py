@@ -13,6 +13,9 @@ import pytest
 from palindrome_lens.book import outputs
 from palindrome_lens.book.project import Project
 
+# Two threads gain nothing for models of this size, and on a busy machine they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 STORE = "PALINDROME_LENS_STORE"
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 

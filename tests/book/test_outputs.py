@@ -38,7 +38,7 @@ def test_a_notebook_that_ran() -> None:
         (cell("# NBVAL_SKIP\n1"), "look away"),
         (cell("# PYTEST_VALIDATE_IGNORE_OUTPUT\n1"), "look away"),
         (cell(shown="<Bridge at 0x7f3a2c10>"), "a memory address"),
-        (cell(shown="/home/someone/file"), "the path of a home"),
+        (cell(shown="/Users/someone/file"), "the path of a home"),
         (cell(shown="lib/site-packages/torch"), "the path of an installed package|an installed"),
         (cell(shown="saved to model.pkl"), "a pickle"),
     ],

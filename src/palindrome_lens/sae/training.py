@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+import palindrome_lens.training
 from palindrome_lens import artifacts
 from palindrome_lens.model import activations
 from palindrome_lens.sae import autoencoders
@@ -117,4 +118,4 @@ def trained(
 
 
 def _code() -> list[ModuleType]:
-    return [autoencoders, sys.modules[__name__]]
+    return [autoencoders, palindrome_lens.training, sys.modules[__name__]]
