@@ -144,7 +144,7 @@ def test_an_unknown_mode_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     said = rf"W&B mode is '{mode}'; 'offline', 'online' and 'disabled' are allowed"
-    with pytest.raises(ValueError, match=said), tracked("p", {}, mode, tmp_path):  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=said), tracked("p", {}, mode, tmp_path):
         pass
     monkeypatch.setenv("WANDB_MODE", mode)
     with pytest.raises(ValueError, match=said), tracked("p", {}, folder=tmp_path):

@@ -250,12 +250,9 @@ def test_narrow_and_wide_cpus_train_alike() -> None:
 
 def test_a_trained_model_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path))
-    rows: list[dict[str, float]] = []
-    made = trained(TINY, ModelConfig(), SHORT, log=rows.append)
-    n_rows = len(rows)
-    found = trained(TINY, ModelConfig(), SHORT, log=rows.append)
+    made = trained(TINY, ModelConfig(), SHORT)
+    found = trained(TINY, ModelConfig(), SHORT)
     fresh, history = train(TINY, ModelConfig(), SHORT)
-    assert len(rows) == n_rows == 31
     tokens = inputs(tiny_tokens())
     with torch.no_grad():
         assert torch.equal(made.model(tokens), found.model(tokens))
@@ -278,3 +275,16 @@ def test_another_recipe_model_or_task_is_not_taken_for_it(
         rows: list[dict[str, float]] = []
         trained(task, config, recipe, log=rows.append)
         assert len(rows) == 31
+
+
+def test_a_found_model_logs_the_rows_of_its_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path))
+    live: list[dict[str, float]] = []
+    replayed: list[dict[str, float]] = []
+    trained(TINY, ModelConfig(), SHORT, log=live.append)
+    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("it was trained again"))
+    trained(TINY, ModelConfig(), SHORT, log=replayed.append)
+    assert len(live) == SHORT.steps + 1
+    assert replayed == live

@@ -17,7 +17,7 @@ SAE_PROJECT = "toy-problem-hooked-transformer-sae"
 
 @contextmanager
 def tracked(
-    project: str, config: dict[str, Any], mode: Mode | None = None, folder: Path | None = None
+    project: str, config: dict[str, Any], mode: str | None = None, folder: Path | None = None
 ) -> Iterator[wandb.Run]:
     """A run that is finished whatever happens inside; ``run.log`` takes one row of numbers.
 
@@ -29,7 +29,7 @@ def tracked(
     Raises:
         ValueError: an unknown mode.
     """
-    chosen = cast(Mode, mode or os.environ.get("WANDB_MODE", "offline"))
+    chosen = mode or os.environ.get("WANDB_MODE", "offline")
     if chosen not in get_args(Mode):
         raise ValueError(
             f"The W&B mode is {chosen!r}; 'offline', 'online' and 'disabled' are allowed."
@@ -39,6 +39,6 @@ def tracked(
     # Banners and progress lines would differ from run to run in the stored outputs.
     settings = wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True)
     with wandb.init(
-        project=project, config=config, mode=chosen, dir=str(folder), settings=settings
+        project=project, config=config, mode=cast(Mode, chosen), dir=str(folder), settings=settings
     ) as run:
         yield run

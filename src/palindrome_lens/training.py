@@ -28,6 +28,7 @@ from palindrome_lens.task import Split, Task, inputs, split, targets
 from palindrome_lens.tokenizer import encode
 
 CHUNK = 4096
+Log = Callable[[dict[str, float]], None]
 
 
 class Recipe(Config):
@@ -153,7 +154,7 @@ def train(
     task: Task,
     config: ModelConfig,
     recipe: Recipe,
-    log: Callable[[dict[str, float]], None] | None = None,
+    log: Log | None = None,
     progress: Callable[[Iterator[int]], Iterator[int]] = iter,
 ) -> tuple[nn.Module, History]:
     """Train a fresh model.
@@ -219,14 +220,20 @@ def _history(losses: list[float], evaluations: list[tuple[int, Tensor]]) -> Hist
     )
 
 
-def trained(task: Task, config: ModelConfig, recipe: Recipe, **kwargs: Any) -> Trained:
+def trained(
+    task: Task, config: ModelConfig, recipe: Recipe, log: Log | None = None, **kwargs: Any
+) -> Trained:
     """The model of a recipe, found in the artifact store or trained on the spot.
 
-    Keyword arguments go to :func:`train`; they are not used where the model is found.
+    ``log`` gets the same rows in either case: those of a found model come from its history. Other
+    keyword arguments go to :func:`train`.
     """
+    found = True
 
     def make() -> artifacts.Tensors:
-        model, history = train(task, config, recipe, **kwargs)
+        nonlocal found
+        found = False
+        model, history = train(task, config, recipe, log, **kwargs)
         weights = {f"model.{name}": weight for name, weight in model.state_dict().items()}
         return weights | {f"history.{name}": value for name, value in history._asdict().items()}
 
@@ -241,7 +248,18 @@ def trained(task: Task, config: ModelConfig, recipe: Recipe, **kwargs: Any) -> T
         {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
     )
     history = History(**{name: tensors[f"history.{name}"] for name in History._fields})
+    if log and found:
+        for row in _rows(history, recipe):
+            log(row)
     return Trained(hooked(native, config, task), history)
+
+
+def _rows(history: History, recipe: Recipe) -> Iterator[dict[str, float]]:
+    tested = dict(zip(history.evaluated_at.tolist(), history.test_loss.tolist(), strict=True))
+    for step, loss in enumerate(history.train_loss.tolist()):
+        row = {"step": step, "train_loss": loss, "lr": recipe.learning_rate(step)}
+        yield row | ({"test_loss": tested[step]} if step in tested else {})
+    yield {"step": recipe.steps, "test_loss": tested[recipe.steps]}
 
 
 def _code() -> list[ModuleType]:

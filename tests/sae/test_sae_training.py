@@ -135,7 +135,8 @@ def test_a_trained_autoencoder_is_found_again(
     rows: list[dict[str, float]] = []
     made = trained(config, data, rows.append)
     found = trained(config, data, rows.append)
-    assert len(rows) == 20
+    assert len(rows) == 40
+    assert rows[20:] == rows[:20], "what is found logs the rows of its training"
     assert torch.equal(made.autoencoder(data), found.autoencoder(data))
     assert torch.equal(found.autoencoder(data), train(config, data).autoencoder(data))
     assert torch.equal(made.history.mse, found.history.mse)

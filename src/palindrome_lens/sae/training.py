@@ -2,7 +2,6 @@
 
 import math
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from palindrome_lens.model import activations
 from palindrome_lens.sae import autoencoders
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig, TopK, init_autoencoder
 from palindrome_lens.task import inputs
-from palindrome_lens.training import batches
+from palindrome_lens.training import Log, batches
 
 
 class SAEHistory(NamedTuple):
@@ -48,7 +47,7 @@ def flat_activations(
 def train(
     config: SAEConfig,
     data: Float[Tensor, "strings d_in"],
-    log: Callable[[dict[str, float]], None] | None = None,
+    log: Log | None = None,
 ) -> TrainedSAE:
     """Train a fresh autoencoder with Adam; a TopK decoder's atoms are kept at unit length.
 
@@ -90,15 +89,18 @@ def _normalise_atoms(autoencoder: Autoencoder) -> None:
 def trained(
     config: SAEConfig,
     data: Float[Tensor, "strings d_in"],
-    log: Callable[[dict[str, float]], None] | None = None,
+    log: Log | None = None,
 ) -> TrainedSAE:
     """The autoencoder of a configuration and data, found in the store or trained on the spot.
 
-    ``data`` is part of what makes it, by its values to 8 significant digits: the activations of
-    another model never find this one's autoencoder.
+    ``data`` is part of what makes it: the activations of another model never find this one's
+    autoencoder. ``log`` gets the same rows in either case.
     """
+    found = True
 
     def make() -> artifacts.Tensors:
+        nonlocal found
+        found = False
         result = train(config, data, log)
         weights = {
             f"sae.{name}": weight for name, weight in result.autoencoder.state_dict().items()
@@ -114,6 +116,9 @@ def trained(
         {name[4:]: value for name, value in tensors.items() if name.startswith("sae.")}
     )
     history = SAEHistory(tensors["history.mse"], tensors["history.sparsity"])
+    if log and found:
+        for step, (mse, sparsity) in enumerate(zip(*map(Tensor.tolist, history), strict=True)):
+            log({"step": step, "mse": mse, "sparsity_loss": sparsity})
     return TrainedSAE(autoencoder.eval(), history)
 
 
