@@ -198,7 +198,12 @@ def waiting(project: Project, only: Write) -> Iterator["subprocess.Popen[str]"]:
     only("01_waits", WAITS)
     command = [sys.executable, "-m", "palindrome_lens.book", "--root", str(project.root), "execute"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        # A job in the background inherits that Ctrl-C is ignored; a terminal's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     started = project.notebooks / "started"
     deadline = time.monotonic() + 60
