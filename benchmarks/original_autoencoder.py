@@ -32,6 +32,7 @@ def measure(config: SAEConfig) -> dict[str, float]:
     return {
         "explained variance": explained_variance(everything, reconstruction),
         "L0": l0(latents),
+        "above 0 per string": float((latents > 0).sum(dim=1).double().mean()),
         "live latents": float((firing_counts(latents) > 0).sum()),
         "positive mean": float((latents.mean(dim=0) > 0).sum()),
         "recovered (mean)": cross_entropy(model, tokens, autoencoder).recovered_from_mean,
