@@ -66,6 +66,11 @@ class Rule(NamedTuple):
     """How many strings satisfy the rule."""
 
     @property
+    def exact(self) -> bool:
+        """Whether the rule holds on exactly the strings on which the latent is strong."""
+        return self.precision == self.recall == 1
+
+    @property
     def text(self) -> str:
         """``a·c``: the letter wanted in each slot, a dot where any will do."""
         return "".join(slot or "·" for slot in self.slots)
