@@ -10,7 +10,7 @@ from palindrome_lens.book import normal, outputs, pairs, stale
 from palindrome_lens.book.project import Project
 
 PROJECT = Project(Path(__file__).parents[1])
-CHAPTERS = ["01_data", "02_training", "03_attention", "04_dictionary"]
+CHAPTERS = ["01_data", "02_training", "03_attention", "04_weights", "05_mechanism", "06_limits"]
 LEAST_COMPARED = 5
 
 

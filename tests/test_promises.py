@@ -10,7 +10,9 @@ from palindrome_lens.book import picture
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EXECUTED = sorted((ROOT / "_build" / "executed").glob("*.ipynb"))
+# A notebook that was renamed leaves its executed copy behind under the old name.
+COPIES = [ROOT / "_build" / "executed" / path.name for path in REFERENCES]
+EXECUTED = [path for path in COPIES if path.exists()]
 COMMITTED = ROOT / "notebooks" / "claims.json"
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits import mean_ablate, zero_ablate
+from palindrome_lens.circuits.interventions import mean_ablate, zero_ablate
 from palindrome_lens.model import ModelConfig, activations, hooked
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
 from palindrome_lens.sae.metrics import (

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits import evaluate_with, mean_ablate, zero_ablate
+from palindrome_lens.circuits.interventions import evaluate_with, mean_ablate, zero_ablate
 from palindrome_lens.sae.autoencoders import Autoencoder
 from palindrome_lens.training import evaluate
 

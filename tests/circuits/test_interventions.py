@@ -5,16 +5,15 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import circuits, training
-from palindrome_lens.circuits import (
-    distinct_contexts,
+from palindrome_lens import training
+from palindrome_lens.circuits import interventions
+from palindrome_lens.circuits.interventions import (
     evaluate_with,
     margins,
     mean_ablate,
-    mirror_attention,
-    patterns,
     zero_ablate,
 )
+from palindrome_lens.circuits.patterns import distinct_contexts, mirror_attention, patterns
 from palindrome_lens.model import ModelConfig, activations, hooked
 from palindrome_lens.task import Task, inputs, targets
 from palindrome_lens.tokenizer import encode
@@ -35,7 +34,7 @@ def model() -> TransformerBridge:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CHUNK", 5)
-    monkeypatch.setattr(circuits, "CHUNK", 5)
+    monkeypatch.setattr(interventions, "CHUNK", 5)
 
 
 def loss_without_mlp(model: TransformerBridge, instead: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""What the attention layer does: tables, interventions, verdicts."""

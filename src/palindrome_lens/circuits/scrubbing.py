@@ -1,0 +1,205 @@
+"""Causal scrubbing without sampling, and the model rewritten as a program.
+
+Causal scrubbing (Chan et al. 2022) tests a hypothesis by every swap that it allows: what it calls
+irrelevant is taken from another string, the *donor*. Here all donors are enumerated. At one query
+position the graph has four nodes, each a function of the string; what follows attention joins them.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits.tables import Tables, finish, pattern
+from palindrome_lens.task import Task, inputs, letters, targets
+
+CHUNK = 8192
+Node = Literal["direct", "pattern", "mirror", "others"]
+NODES: tuple[Node, ...] = ("direct", "pattern", "mirror", "others")
+
+
+class Group(NamedTuple):
+    """Nodes that are computed on one donor."""
+
+    nodes: tuple[Node, ...]
+    """``direct`` is the embedding at the query, ``pattern`` its attention weights, ``mirror`` the
+    value read at the mirror position, ``others`` the values read at all other keys."""
+    kept: frozenset[int]
+    """Slots on which the donor has the letters of the string; all others are free."""
+
+
+class Scrubbed(NamedTuple):
+    """What is left of the model when everything is swapped that a hypothesis allows."""
+
+    loss: float
+    """Expected cross-entropy of the mirrored letter, in nats."""
+    right: float
+    """Share of the cases where the argmax is the string's own mirrored letter."""
+    worst: float
+    """The largest expected loss of a string over its donors, in nats."""
+    cases: int
+    """Combinations of own and donor letters that can differ; all of them were evaluated."""
+
+
+class _Parts(NamedTuple):
+    direct: Float[Tensor, "strings d_model"]
+    weights: Float[Tensor, "strings head key"]
+    values: Float[Tensor, "strings head key d_model"]
+
+
+def target_slot(task: Task, query: int) -> int:
+    """The slot of the letter that a query must predict; ValueError where it predicts none."""
+    return task.mirror_position(query) - 1
+
+
+def slots(task: Task, node: Node, query: int) -> frozenset[int]:
+    """The slots that a node depends on; ValueError where the query predicts no mirrored letter."""
+    target = target_slot(task, query)
+    if node == "pattern":
+        return frozenset(range(task.half_length))
+    if node == "mirror":
+        return frozenset([target])
+    if node == "others":
+        return frozenset(range(task.half_length)) - {target}
+    return frozenset([target + 1]) & frozenset(range(task.half_length))
+
+
+def scrub(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+    hypothesis: list[Group],
+) -> Scrubbed:
+    """Evaluate a hypothesis about one query on every string with every donor it allows.
+
+    Args:
+        tokens: all strings of the task, in the order of ``Task.strings``.
+
+    Raises:
+        ValueError: a node is in no group or in two, or the query predicts no mirrored letter.
+    """
+    if sorted(node for group in hypothesis for node in group.nodes) != sorted(NODES):
+        raise ValueError(f"Each of {', '.join(NODES)} must be in exactly one group.")
+    needed = [frozenset().union(*(slots(task, n, query) for n in g.nodes)) for g in hypothesis]
+    own = {target_slot(task, query)}.union(
+        *(g.kept & n for g, n in zip(hypothesis, needed, strict=True))
+    )
+    variables = [(-1, slot) for slot in sorted(own)]
+    for i, group in enumerate(hypothesis):
+        variables += [(i, slot) for slot in sorted(needed[i] - group.kept)]
+
+    parts = _parts(tables, inputs(tokens), query)
+    answers = targets(tokens)[:, query]
+    base = len(task.alphabet)
+    losses, right = [], 0
+    for cases in torch.arange(base ** len(variables)).split(CHUNK):
+        digit = {
+            variable: cases // base ** (len(variables) - 1 - i) % base
+            for i, variable in enumerate(variables)
+        }
+        donors = {
+            node: _index(task, cases, digit, i, group.kept)
+            for i, group in enumerate(hypothesis)
+            for node in group.nodes
+        }
+        wanted = answers[_index(task, cases, digit, -1, frozenset())].unsqueeze(-1)
+        logits = finish(model, _joined(parts, tables.bias, donors, task.mirror_position(query)))
+        losses.append(-logits.log_softmax(dim=-1).gather(-1, wanted).squeeze(-1))
+        right += int((logits.argmax(dim=-1, keepdim=True) == wanted).sum())
+    expected = torch.cat(losses).reshape(base ** len(own), -1).mean(dim=1)
+    n = base ** len(variables)
+    return Scrubbed(float(expected.mean()), right / n, float(expected.max()), n)
+
+
+def _parts(tables: Tables, tokens: Int64[Tensor, "strings position"], query: int) -> _Parts:
+    keys = torch.arange(query + 1)
+    return _Parts(
+        tables.embedded[query, tokens[:, query]],
+        pattern(tables, tokens, query),
+        tables.values[:, keys, tokens[:, : query + 1]].transpose(0, 1),
+    )
+
+
+def _index(
+    task: Task,
+    cases: Int64[Tensor, "cases"],
+    digit: dict[tuple[int, int], Int64[Tensor, "cases"]],
+    group: int,
+    kept: frozenset[int],
+) -> Int64[Tensor, "cases"]:
+    """Which string each donor is. Letters that nothing depends on are the alphabet's first."""
+    index = torch.zeros_like(cases)
+    for slot in range(task.half_length):
+        letter = digit.get((-1 if slot in kept else group, slot), torch.zeros_like(cases))
+        index = index * len(task.alphabet) + letter
+    return index
+
+
+def _joined(
+    parts: _Parts,
+    bias: Float[Tensor, "d_model"],
+    donors: dict[Node, Int64[Tensor, "cases"]],
+    mirror: int,
+) -> Float[Tensor, "cases d_model"]:
+    read = parts.values[donors["others"]]
+    read[:, :, mirror] = parts.values[donors["mirror"], :, mirror]
+    written = torch.einsum("chk, chkd -> cd", parts.weights[donors["pattern"]], read)
+    return parts.direct[donors["direct"]] + written + bias
+
+
+def recovered(loss: float, random: float, model: float) -> float:
+    """Loss recovered (Chan et al. 2022): 1 is the model's own loss, 0 that of a random donor."""
+    return (random - loss) / (random - model)
+
+
+STEPS = ("model", "hard pattern", "one code", "one letter table", "answer table")
+
+
+def programs(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+) -> dict[str, Float[Tensor, "strings vocab"]]:
+    """Log-probabilities at a query of the model and of ever shorter programs for it (``STEPS``).
+
+    ``hard pattern`` attends to the mirror position alone. ``one letter table`` then reads a letter
+    as the mean of its values over all mirror positions; ``one code`` does so too, but lets each
+    position keep the mean that its values have over the letters. ``answer table`` is the mean of
+    the model's log-probabilities over all strings with the same mirrored letter, and computes
+    nothing else.
+    """
+    read = inputs(tokens)
+    parts = _parts(tables, read, query)
+    everything = torch.arange(len(tokens))
+    mirror = task.mirror_position(query)
+    token = read[:, mirror]
+    places = torch.tensor([task.mirror_position(p) for p in task.mirrored_positions])
+    shared = tables.values[:, places].sum(dim=0).mean(dim=0)
+    known = letters(task, tokens).unique()
+    own_mean = tables.values[:, mirror, known].sum(dim=0).mean(dim=0)
+    start = parts.direct + tables.bias
+    resid = {
+        "model": _joined(parts, tables.bias, dict.fromkeys(NODES, everything), mirror),
+        "hard pattern": start + parts.values[:, :, mirror].sum(dim=1),
+        "one code": start + shared[token] - shared[known].mean(dim=0) + own_mean,
+        "one letter table": start + shared[token],
+    }
+    found = {name: finish(model, value).log_softmax(dim=-1) for name, value in resid.items()}
+    answers = torch.zeros(model.cfg.d_vocab, model.cfg.d_vocab, dtype=found["model"].dtype)
+    for letter in known:
+        answers[letter] = found["model"][token == letter].mean(dim=0)
+    return found | {"answer table": answers[token]}
+
+
+def agreeing(
+    first: list[Float[Tensor, "strings vocab"]], second: list[Float[Tensor, "strings vocab"]]
+) -> Bool[Tensor, "strings"]:
+    """On which strings two programs have the same argmax at each of a list of queries."""
+    same = [a.argmax(-1) == b.argmax(-1) for a, b in zip(first, second, strict=True)]
+    return torch.stack(same).all(dim=0)

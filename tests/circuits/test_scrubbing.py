@@ -1,0 +1,145 @@
+"""Causal scrubbing against swaps made in the running model, and a circuit that is known."""
+
+import itertools
+
+import pytest
+import torch
+from handbuilt import HandBuilt
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits import scrubbing
+from palindrome_lens.circuits.scrubbing import NODES, Group, programs, recovered, scrub
+from palindrome_lens.circuits.tables import finish, tabulate
+from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.task import Task, inputs
+from palindrome_lens.tokenizer import encode
+
+TINY = Task(alphabet="abcd", half_length=2)
+STRINGS = encode(TINY, TINY.strings())
+ALL, NONE = frozenset(range(2)), frozenset[int]()
+SPLIT = [
+    Group(("mirror",), ALL),
+    Group(("direct", "pattern"), frozenset([1])),
+    Group(("others",), NONE),
+]
+
+
+@pytest.fixture(scope="module")
+def random() -> TransformerBridge:
+    native = init_model(ModelConfig(n_heads=2, d_head=5), TINY)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in native.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator).double(), alpha=0.3)
+    return hooked(native, ModelConfig(n_heads=2, d_head=5), TINY)
+
+
+def swapped(model: TransformerBridge, query: int, donor: dict[str, int]) -> Tensor:
+    """Log-probabilities with the nodes of a query taken from donors, in the running model."""
+    mirror = TINY.mirror_position(query)
+    caches = {node: model.run_with_cache(inputs(STRINGS[[i]]))[1] for node, i in donor.items()}
+    v = caches["others"]["blocks.0.attn.hook_v"].reshape(1, TINY.n_positions, 2, 5).clone()
+    v[:, mirror] = caches["mirror"]["blocks.0.attn.hook_v"].reshape(v.shape)[:, mirror]
+    weights = caches["pattern"]["blocks.0.attn.hook_pattern"][:, :, query]
+    attention = model.blocks[0].attn
+    out = attention.o(torch.einsum("bhk, bkhd -> bhd", weights, v).flatten(1))
+
+    def put(value: Tensor, hook: object) -> Tensor:
+        changed = value.clone()
+        changed[:, query] = out
+        return changed
+
+    own = inputs(STRINGS[[donor["direct"]]])
+    with torch.no_grad(), model.hooks(fwd_hooks=[("blocks.0.hook_attn_out", put)]):
+        return model(own)[0, query].log_softmax(dim=-1)
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_scrubbing_is_the_mean_over_all_swaps_in_the_running_model(
+    random: TransformerBridge, query: int
+) -> None:
+    found = scrub(TINY, random, tabulate(random), STRINGS, query, SPLIT)
+    losses, right = [], []
+    for own, second, third in itertools.product(range(16), repeat=3):
+        if second % 4 != own % 4:
+            continue
+        donor = {"mirror": own, "direct": second, "pattern": second, "others": third}
+        answer = int(STRINGS[own, query + 1])
+        log_probs = swapped(random, query, donor)
+        losses.append(-float(log_probs[answer]))
+        right.append(int(log_probs.argmax()) == answer)
+    by_string = torch.tensor(losses).reshape(16, -1).mean(dim=1)
+    assert found.loss == pytest.approx(float(by_string.mean()), abs=1e-5)
+    assert found.worst == pytest.approx(float(by_string.max()), abs=1e-5)
+    assert found.right == pytest.approx(sum(right) / len(right), abs=1e-12)
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_keeping_everything_is_the_model(random: TransformerBridge, query: int) -> None:
+    found = scrub(TINY, random, tabulate(random), STRINGS, query, [Group(NODES, ALL)])
+    with torch.no_grad():
+        log_probs = random(inputs(STRINGS))[:, query].log_softmax(dim=-1)
+    losses = -log_probs[torch.arange(16), STRINGS[:, query + 1]]
+    assert found.loss == pytest.approx(float(losses.mean()), abs=1e-12)
+    assert found.cases == 16
+
+
+def test_the_handbuilt_model_needs_the_mirror_letter_alone(handbuilt: HandBuilt) -> None:
+    task, model, tables = handbuilt.task, handbuilt.model, tabulate(handbuilt.model)
+    tokens = encode(task, task.strings())
+    free = Group(("direct", "pattern", "others"), NONE)
+    for query in task.mirrored_positions:
+        right = scrub(task, model, tables, tokens, query, [Group(("mirror",), ALL), free])
+        wrong = scrub(task, model, tables, tokens, query, [Group(("mirror",), NONE), free])
+        assert (right.right, wrong.right) == (1.0, 0.25)
+
+
+def test_slots_are_those_whose_letters_change_a_node() -> None:
+    assert [scrubbing.slots(Task(), node, 5) for node in NODES] == [{2}, {0, 1, 2}, {1}, {0, 2}]
+    assert scrubbing.slots(Task(), "direct", 4) == set()
+
+
+def test_a_node_may_not_be_in_two_groups(random: TransformerBridge) -> None:
+    with pytest.raises(ValueError, match="exactly one group"):
+        scrub(TINY, random, tabulate(random), STRINGS, 3, [Group(("mirror",), ALL)] * 2)
+
+
+def test_loss_recovered_runs_from_a_random_donor_to_the_model() -> None:
+    assert [recovered(loss, 5.0, 1.0) for loss in (5.0, 2.0, 1.0)] == [0.0, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_programs(random: TransformerBridge, query: int) -> None:
+    tables = tabulate(random)
+    found = programs(TINY, random, tables, STRINGS, query)
+    with torch.no_grad():
+        wanted = random(inputs(STRINGS))[:, query].log_softmax(dim=-1)
+    torch.testing.assert_close(found["model"], wanted, rtol=0, atol=1e-12)
+    same = STRINGS[:, TINY.mirror_position(query)] == STRINGS[6, TINY.mirror_position(query)]
+    torch.testing.assert_close(found["answer table"][6], wanted[same].mean(dim=0))
+
+
+def test_the_shared_programs_read_a_letter_by_the_mean_of_its_values(
+    random: TransformerBridge,
+) -> None:
+    tables, query = tabulate(random), 4
+    found = programs(TINY, random, tables, STRINGS, query)
+    ids = STRINGS[:, 1].unique()
+    first, second = (tables.values[:, place].sum(dim=0) for place in (1, 2))
+    letter = STRINGS[6, 1]
+    shared = (first[letter] + second[letter]) / 2
+    moved = (first[ids].mean(dim=0) - second[ids].mean(dim=0)) / 2
+    start = tables.embedded[query, STRINGS[6, query]] + tables.bias
+    for name, read in (("one letter table", shared), ("one code", shared + moved)):
+        wanted = finish(random, start + read).log_softmax(dim=-1)
+        torch.testing.assert_close(found[name][6], wanted, rtol=0, atol=1e-12)
+
+
+def test_programs_of_the_handbuilt_model_agree(handbuilt: HandBuilt) -> None:
+    task, model = handbuilt.task, handbuilt.model
+    tokens = encode(task, task.strings())
+    found = [programs(task, model, tabulate(model), tokens, q) for q in task.mirrored_positions]
+    for step in scrubbing.STEPS:
+        first, second = [f["model"] for f in found], [f[step] for f in found]
+        assert scrubbing.agreeing(first, second).all()

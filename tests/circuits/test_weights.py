@@ -1,0 +1,135 @@
+"""The reading of the weights, against a circuit that is known and against the model."""
+
+import pytest
+import torch
+from handbuilt import LOUDNESS, SHARPNESS, HandBuilt
+
+from palindrome_lens.circuits.tables import Tables, tabulate
+from palindrome_lens.circuits.weights import (
+    advantage,
+    copying,
+    position_scores,
+    score_terms,
+    share_copied,
+    tokens_at,
+)
+from palindrome_lens.model import ModelConfig, activations, hooked, init_model
+from palindrome_lens.task import Task, inputs, targets
+from palindrome_lens.tokenizer import encode
+
+TINY = Task(alphabet="abcd", half_length=2)
+TOKENS = encode(TINY, TINY.strings())
+
+
+def test_the_tokens_at_a_position_are_those_of_the_layout() -> None:
+    assert [len(tokens_at(TOKENS, p)) for p in range(7)] == [1, 4, 4, 1, 4, 4, 1]
+
+
+def test_position_scores_of_the_handbuilt_model_are_the_mirror(handbuilt: HandBuilt) -> None:
+    found = position_scores(tabulate(handbuilt.model), TOKENS)
+    expected = torch.zeros(6, 6, dtype=torch.float64)
+    expected[3, 2] = expected[4, 1] = SHARPNESS
+    reachable = ~torch.ones(6, 6).triu(diagonal=1).bool()
+    torch.testing.assert_close(found[reachable], expected[reachable], rtol=0, atol=1e-12)
+    assert found[~reachable].isnan().all()
+
+
+def test_terms_that_were_put_into_a_score_are_found_again() -> None:
+    ids = tokens_at(TOKENS, 1)
+    by_query = torch.tensor([3.0, -1.0, -1.0, -1.0], dtype=torch.float64)
+    by_key = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
+    by_both = 2.0 * torch.outer(
+        torch.tensor([1.0, -1.0, 0, 0], dtype=torch.float64),
+        torch.tensor([1.0, -1.0, 0, 0], dtype=torch.float64),
+    )
+    scores = torch.full((1, 7, 7, 7, 7), 99.0, dtype=torch.float64)
+    for i, a in enumerate(ids):
+        for j, b in enumerate(ids):
+            scores[0, 4, a, 1, b] = 5.0 + by_query[i] + by_key[j] + by_both[i, j]
+    empty = torch.zeros(1)
+    found = score_terms(Tables(empty, scores, empty, empty), TOKENS, query=4, key=1)
+    assert found == pytest.approx((5.0, 3**0.5, 1.0, 1.0))
+
+
+def test_a_query_on_itself_counts_only_pairs_that_occur() -> None:
+    ids = tokens_at(TOKENS, 4)
+    scores = torch.full((1, 7, 7, 7, 7), 99.0, dtype=torch.float64)
+    for i, a in enumerate(ids):
+        scores[0, 4, a, 4, a] = [1.0, 1.0, 3.0, 3.0][i]
+    empty = torch.zeros(1)
+    found = score_terms(Tables(empty, scores, empty, empty), TOKENS, query=4, key=4)
+    assert found == pytest.approx((2.0, 0.0, 1.0, 0.0))
+
+
+def test_a_key_behind_its_query_is_refused(handbuilt: HandBuilt) -> None:
+    with pytest.raises(ValueError, match="Key 4 lies behind query 3"):
+        score_terms(tabulate(handbuilt.model), TOKENS, query=3, key=4)
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_the_advantage_of_the_handbuilt_mirror_is_its_score(
+    handbuilt: HandBuilt, query: int
+) -> None:
+    found = advantage(TINY, tabulate(handbuilt.model), TOKENS, query)
+    expected = torch.full((16,), SHARPNESS, dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_the_advantage_is_that_of_the_queries_and_keys_the_model_computes() -> None:
+    config = ModelConfig(seed=3)
+    model = hooked(init_model(config, TINY), config, TINY)
+    names = ["blocks.0.attn.hook_q", "blocks.0.attn.hook_k"]
+    q, k = (activations(model, inputs(TOKENS), [n])[n].reshape(16, 6, 16) for n in names)
+    for query in TINY.mirrored_positions:
+        scores = ((k @ q[:, query].unsqueeze(-1)).squeeze(-1) / 4)[:, : query + 1].tolist()
+        found = advantage(TINY, tabulate(model), TOKENS, query).tolist()
+        for row, value in zip(scores, found, strict=True):
+            own = row.pop(TINY.mirror_position(query))
+            assert value == pytest.approx(own - max(row), abs=1e-10)
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_the_handbuilt_model_copies_every_letter_with_and_without_its_mlp(
+    handbuilt: HandBuilt, query: int
+) -> None:
+    tables = tabulate(handbuilt.model)
+    for mlp_out in (None, torch.zeros_like(tables.bias)):
+        logits = copying(handbuilt.model, TINY, tables, TOKENS, query, mlp_out)
+        assert logits.shape == (len(tokens_at(TOKENS, query)), 4, 4)
+        assert share_copied(logits) == 1.0
+        # The last LayerNorm turns a single long direction into the square root of the width.
+        off = ~torch.eye(4, dtype=torch.bool).expand_as(logits)
+        assert float(logits.diagonal(dim1=1, dim2=2).min()) > LOUDNESS / 10
+        assert float(logits[off].max()) < 0.5
+
+
+def test_a_model_that_reads_one_letter_and_writes_the_next_copies_none(
+    handbuilt: HandBuilt,
+) -> None:
+    tables = tabulate(handbuilt.model)
+    letters = tokens_at(TOKENS, 1)
+    shifted = tables.values.clone()
+    shifted[:, :, letters] = tables.values[:, :, letters.roll(1)]
+    logits = copying(handbuilt.model, TINY, tables._replace(values=shifted), TOKENS, 3)
+    assert share_copied(logits) == 0.0
+
+
+def test_copying_is_the_model_with_its_attention_set_to_the_mirror() -> None:
+    config = ModelConfig(seed=3)
+    model = hooked(init_model(config, TINY), config, TINY)
+    query, mirror = 4, TINY.mirror_position(4)
+
+    def look(pattern: torch.Tensor, hook: object) -> torch.Tensor:
+        fixed = torch.zeros_like(pattern)
+        fixed[..., mirror] = 1.0
+        return fixed
+
+    with torch.no_grad(), model.hooks(fwd_hooks=[("blocks.0.attn.hook_pattern", look)]):
+        logits = model(inputs(TOKENS))[:, query]
+    table = copying(model, TINY, tabulate(model), TOKENS, query)
+    letters = tokens_at(TOKENS, mirror)
+    for i in range(len(TOKENS)):
+        here = int((letters == TOKENS[i, query]).nonzero())
+        read = int((letters == TOKENS[i, mirror]).nonzero())
+        torch.testing.assert_close(table[here, read], logits[i, letters], rtol=0, atol=1e-12)
+        assert targets(TOKENS)[i, query] == letters[read]
