@@ -1,0 +1,58 @@
+"""What an exhaustive pass costs: cases per second of each analysis, median of five runs.
+
+A case is one string (or prefix) under one intervention. Prints a table; run it alone on a machine.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+from palindrome_lens.circuits.interventions import zero_ablate
+from palindrome_lens.circuits.limits import answers, count, wrong_letters
+from palindrome_lens.circuits.patterns import patterns
+from palindrome_lens.circuits.scrubbing import Group, scrub
+from palindrome_lens.circuits.tables import tabulate
+from palindrome_lens.model import ModelConfig
+from palindrome_lens.task import Task
+from palindrome_lens.tokenizer import encode
+from palindrome_lens.training import SOLVING, evaluate, trained
+
+RUNS = 5
+
+
+def main() -> None:
+    task = Task()
+    model = trained(task, ModelConfig(), SOLVING).model
+    tokens = encode(task, task.strings())
+    tables = tabulate(model)
+    query = task.mirrored_positions[1]
+    every = frozenset(range(task.half_length))
+    mirror_alone = [
+        Group(("mirror",), every),
+        Group(("direct", "pattern", "others"), frozenset()),
+    ]
+    prefixes = wrong_letters(task, query)
+    n = len(tokens)
+    analyses: dict[str, Callable[[], int]] = {
+        "evaluate the model": lambda: len(evaluate(model, tokens).loss),
+        "read every attention pattern": lambda: len(patterns(model, tokens)),
+        "ablate one component (zero)": lambda: len(
+            zero_ablate(model, tokens, "blocks.0.hook_mlp_out").loss
+        ),
+        "scrub one query": lambda: scrub(task, model, tables, tokens, query, mirror_alone).cases,
+        "prefixes with wrong letters": lambda: len(
+            answers(model, tables, prefixes, task.mirror_position(query)).answer
+        ),
+    }
+    print(f"{n:,} strings, {count(prefixes):,} prefixes")
+    for name, analysis in analyses.items():
+        rates = []
+        for _ in range(RUNS):
+            start = time.perf_counter()
+            cases = analysis()
+            rates.append(cases / (time.perf_counter() - start))
+        print(f"{name:32s} {cases:>10,} cases  {statistics.median(rates):>12,.0f} per second")
+
+
+if __name__ == "__main__":
+    main()
