@@ -8,6 +8,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from palindrome_lens import training
 from palindrome_lens.circuits import interventions
 from palindrome_lens.circuits.interventions import (
+    evaluate_replaced,
     evaluate_with,
     margins,
     mean_ablate,
@@ -134,3 +135,18 @@ def test_a_constant_activation_is_its_own_mean(model: TransformerBridge) -> None
 def test_an_unknown_hook_is_refused_with_near_names(model: TransformerBridge, ablate) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=r"no hook 'blocks.0.hook_mlp'.*blocks.0.hook_mlp_out"):
         ablate(model, TOKENS, "blocks.0.hook_mlp")
+
+
+def test_each_string_gets_its_own_replacement(
+    model: TransformerBridge, small_chunks: None
+) -> None:
+    own = activations(model, inputs(TOKENS), [MLP_OUT])[MLP_OUT]
+    same = evaluate_replaced(model, TOKENS, MLP_OUT, own)
+    torch.testing.assert_close(same.loss, evaluate(model, TOKENS).loss)
+    shifted = evaluate_replaced(model, TOKENS, MLP_OUT, own.roll(1, dims=0))
+    torch.testing.assert_close(shifted.loss, loss_without_mlp(model, own.roll(1, dims=0)))
+
+
+def test_a_replacement_for_each_string_is_needed(model: TransformerBridge) -> None:
+    with pytest.raises(ValueError, match="15 values for 16 strings"):
+        evaluate_replaced(model, TOKENS, MLP_OUT, torch.zeros(15, 6, 16, dtype=torch.float64))

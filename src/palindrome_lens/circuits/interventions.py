@@ -41,6 +41,23 @@ def evaluate_with(
         return evaluate(model, tokens)
 
 
+def evaluate_replaced(
+    model: TransformerBridge,
+    tokens: Int64[Tensor, "strings length"],
+    name: str,
+    values: Float[Tensor, "strings position d"],
+) -> Evaluation:
+    """Exact evaluation with a hook's activations replaced, string by string.
+
+    Raises:
+        ValueError: an unknown hook name, or not one value for each string.
+    """
+    if len(values) != len(tokens):
+        raise ValueError(f"There are {len(values):,} values for {len(tokens):,} strings.")
+    chunks = iter(values.split(CHUNK))
+    return evaluate_with(model, tokens, name, lambda _: next(chunks))
+
+
 def mean_ablate(
     model: TransformerBridge, tokens: Int64[Tensor, "strings length"], name: str
 ) -> Evaluation:
