@@ -137,9 +137,7 @@ def test_an_unknown_hook_is_refused_with_near_names(model: TransformerBridge, ab
         ablate(model, TOKENS, "blocks.0.hook_mlp")
 
 
-def test_each_string_gets_its_own_replacement(
-    model: TransformerBridge, small_chunks: None
-) -> None:
+def test_each_string_gets_its_own_replacement(model: TransformerBridge, small_chunks: None) -> None:
     own = activations(model, inputs(TOKENS), [MLP_OUT])[MLP_OUT]
     same = evaluate_replaced(model, TOKENS, MLP_OUT, own)
     torch.testing.assert_close(same.loss, evaluate(model, TOKENS).loss)
