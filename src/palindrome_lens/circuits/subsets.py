@@ -3,7 +3,7 @@
 At one query position the nodes are the embedding (``direct``), what each key position hands over
 (``key 0``, ``key 1``, …), and the ``mlp``. A circuit is a subset of them. What it leaves out is
 ablated; the MLP, where it is kept, reads the ablated residual stream. The final LayerNorm and the
-unembedding stay. Completeness and minimality are those of Wang et al. (2022), "Interpretability in
+unembedding stay. Completeness and minimality are those of Wang et al. (2023), "Interpretability in
 the Wild".
 """
 
@@ -106,7 +106,7 @@ def incompleteness(score: Float[Tensor, "circuits"], circuit: int) -> tuple[floa
     """The largest ``|F(C∖K) − F(M∖K)|`` over all subsets K of a circuit C, and the first such K.
 
     M is the whole model, F the score. A complete circuit fails where the model fails: 0 says that
-    nothing outside it stands in for any part of it (Wang et al. 2022, section 4).
+    nothing outside it stands in for any part of it (Wang et al. 2023, section 4).
     """
     numbers = torch.arange(len(score))
     removed = numbers[(numbers & circuit) == numbers]
@@ -120,7 +120,7 @@ def minimality(score: Float[Tensor, "circuits"], circuit: int) -> dict[int, floa
     """For each node v of C the largest ``|F(C∖(K∪v)) − F(C∖K)|`` over all K of the other nodes.
 
     The keys are the bits of the nodes. 0 says that a node does nothing in this circuit
-    (Wang et al. 2022, section 4).
+    (Wang et al. 2023, section 4).
     """
     numbers = torch.arange(len(score))
     left = numbers[(numbers & circuit) == numbers]
