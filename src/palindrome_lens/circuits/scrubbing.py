@@ -43,7 +43,9 @@ class Scrubbed(NamedTuple):
     """Combinations of own and donor letters that can differ; all of them were evaluated."""
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
+    """The nodes of all strings at one query."""
+
     direct: Float[Tensor, "strings d_model"]
     weights: Float[Tensor, "strings head key"]
     values: Float[Tensor, "strings head key d_model"]
@@ -92,7 +94,7 @@ def scrub(
     for i, group in enumerate(hypothesis):
         variables += [(i, slot) for slot in sorted(needed[i] - group.kept)]
 
-    parts = _parts(tables, inputs(tokens), query)
+    parts = parts_of(tables, inputs(tokens), query)
     answers = targets(tokens)[:, query]
     base = len(task.alphabet)
     losses, right = [], 0
@@ -107,7 +109,7 @@ def scrub(
             for node in group.nodes
         }
         wanted = answers[_index(task, cases, digit, -1, frozenset())].unsqueeze(-1)
-        logits = finish(model, _joined(parts, tables.bias, donors, task.mirror_position(query)))
+        logits = finish(model, joined(parts, tables.bias, donors, task.mirror_position(query)))
         losses.append(-logits.log_softmax(dim=-1).gather(-1, wanted).squeeze(-1))
         right += int((logits.argmax(dim=-1, keepdim=True) == wanted).sum())
     expected = torch.cat(losses).reshape(base ** len(own), -1).mean(dim=1)
@@ -115,9 +117,10 @@ def scrub(
     return Scrubbed(float(expected.mean()), right / n, float(expected.max()), n)
 
 
-def _parts(tables: Tables, tokens: Int64[Tensor, "strings position"], query: int) -> _Parts:
+def parts_of(tables: Tables, tokens: Int64[Tensor, "strings position"], query: int) -> Parts:
+    """Read the nodes of all strings at one query off the tables."""
     keys = torch.arange(query + 1)
-    return _Parts(
+    return Parts(
         tables.embedded[query, tokens[:, query]],
         pattern(tables, tokens, query),
         tables.values[:, keys, tokens[:, : query + 1]].transpose(0, 1),
@@ -139,12 +142,13 @@ def _index(
     return index
 
 
-def _joined(
-    parts: _Parts,
+def joined(
+    parts: Parts,
     bias: Float[Tensor, "d_model"],
     donors: dict[Node, Int64[Tensor, "cases"]],
     mirror: int,
 ) -> Float[Tensor, "cases d_model"]:
+    """The residual stream after attention at a query, each node taken from a donor of its own."""
     read = parts.values[donors["others"]]
     read[:, :, mirror] = parts.values[donors["mirror"], :, mirror]
     written = torch.einsum("chk, chkd -> cd", parts.weights[donors["pattern"]], read)
@@ -175,7 +179,7 @@ def programs(
     nothing else.
     """
     read = inputs(tokens)
-    parts = _parts(tables, read, query)
+    parts = parts_of(tables, read, query)
     everything = torch.arange(len(tokens))
     mirror = task.mirror_position(query)
     token = read[:, mirror]
@@ -185,7 +189,7 @@ def programs(
     own_mean = tables.values[:, mirror, known].sum(dim=0).mean(dim=0)
     start = parts.direct + tables.bias
     resid = {
-        "model": _joined(parts, tables.bias, dict.fromkeys(NODES, everything), mirror),
+        "model": joined(parts, tables.bias, dict.fromkeys(NODES, everything), mirror),
         "hard pattern": start + parts.values[:, :, mirror].sum(dim=1),
         "one code": start + shared[token] - shared[known].mean(dim=0) + own_mean,
         "one letter table": start + shared[token],

@@ -1,0 +1,209 @@
+"""Attribution against edits of the running model, and a circuit that is known."""
+
+import functools
+
+import pytest
+import torch
+from handbuilt import HandBuilt
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits import attribution
+from palindrome_lens.circuits.attribution import PARTS, audit, direct_logit_attribution, vectors
+from palindrome_lens.circuits.scrubbing import NODES, parts_of, target_slot
+from palindrome_lens.circuits.tables import tabulate
+from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.task import Task, inputs, targets
+from palindrome_lens.tokenizer import encode
+
+TINY = Task(alphabet="abcd", half_length=2)
+STRINGS = encode(TINY, TINY.strings())
+LETTERS = [2, 3, 4, 5]
+CASES = [(query, part) for query in TINY.mirrored_positions for part in PARTS]
+
+
+@pytest.fixture(scope="module")
+def random() -> TransformerBridge:
+    shape = ModelConfig(n_heads=2, d_head=5)
+    native = init_model(shape, TINY)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in native.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator).double(), alpha=0.3)
+    return hooked(native, shape, TINY)
+
+
+def lead_of(logits: Tensor, wanted: int) -> Tensor:
+    others = [letter for letter in LETTERS if letter != wanted]
+    return logits[wanted] - torch.stack([logits[letter] for letter in others]).mean()
+
+
+@functools.cache
+def cached(model: TransformerBridge, string: int) -> dict[str, Tensor]:
+    with torch.no_grad():
+        _, cache = model.run_with_cache(inputs(STRINGS[[string]]))
+    return {name.removeprefix("blocks.0."): cache[name][0] for name in cache}
+
+
+def node(model: TransformerBridge, own: int, donor: int, query: int, part: str) -> Tensor:
+    """What a part adds at a query: weights of one string, values of another."""
+    first, second = cached(model, own), cached(model, donor)
+    if part == "direct":
+        return second["hook_resid_pre"][query]
+    values = second["attn.hook_v"].reshape(-1, 2, 5).clone()
+    mirror = TINY.mirror_position(query)
+    keys = [mirror] if part == "mirror" else [k for k in range(query + 1) if k != mirror]
+    weights = first["attn.hook_pattern"][:, query, keys]
+    attention = model.blocks[0].attn
+    with torch.no_grad():
+        z = torch.einsum("hk, khd -> hd", weights, values[keys]).flatten()
+        return attention.o(z) - attention.o.bias
+
+
+def run(model: TransformerBridge, own: int, query: int, name: str, change: Tensor) -> Tensor:
+    """The lead in the running model when something is added at a hook, at the query alone."""
+
+    def put(value: Tensor, hook: object) -> Tensor:
+        changed = value.clone()
+        changed[:, query] = value[:, query] + change
+        return changed
+
+    with torch.no_grad(), model.hooks(fwd_hooks=[(name, put)]):
+        logits = model(inputs(STRINGS[[own]]))[0, query]
+    return lead_of(logits, int(STRINGS[own, query + 1]))
+
+
+def lost(model: TransformerBridge, own: int, query: int, part: str) -> dict[str, Tensor]:
+    """What a string's lead loses by each replacement, made in the running model."""
+    nothing = torch.zeros(model.cfg.d_model, dtype=torch.float64)
+    name = "blocks.0.hook_mlp_out" if part == "mlp" else "blocks.0.hook_attn_out"
+    if part == "mlp":
+        start, swaps = cached(model, own)["hook_mlp_out"][query], []
+        middle = cached(model, own)["hook_resid_mid"][query]
+        for donor in range(16):
+            moved = node(model, own, donor, query, "mirror") - node(
+                model, own, own, query, "mirror"
+            )
+            with torch.no_grad():
+                swaps.append(model.blocks[0].mlp(model.blocks[0].ln2(middle + moved)))
+    else:
+        start = node(model, own, own, query, part)
+        swaps = [node(model, own, donor, query, part) for donor in range(16)]
+    whole = run(model, own, query, name, nothing)
+    mean = torch.stack(swaps).mean(dim=0)
+    slope = run(model, own, query, name, 1e-5 * (mean - start)) - run(
+        model, own, query, name, -1e-5 * (mean - start)
+    )
+    return {
+        "resample": whole
+        - torch.stack([run(model, own, query, name, s - start) for s in swaps]).mean(),
+        "zero": whole - run(model, own, query, name, -start),
+        "mean": whole - run(model, own, query, name, mean - start),
+        "patching": -slope / 2e-5,
+    }
+
+
+@pytest.mark.parametrize(("query", "part"), CASES)
+def test_the_audit_agrees_with_edits_of_the_running_model(
+    random: TransformerBridge, query: int, part: str
+) -> None:
+    found = audit(TINY, random, tabulate(random), STRINGS, query, part)
+    for own in (1, 6, 14):
+        for name, wanted in lost(random, own, query, part).items():
+            assert float(getattr(found, name)[own]) == pytest.approx(float(wanted), abs=1e-6), name
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_the_shares_add_up_to_the_lead_of_the_running_model(
+    random: TransformerBridge, query: int
+) -> None:
+    tables = tabulate(random)
+    found = parts_of(tables, inputs(STRINGS), query)
+    added = vectors(TINY, random, tables, found, query)
+    shares = direct_logit_attribution(TINY, random, added, targets(STRINGS)[:, query])
+    with torch.no_grad():
+        logits = random(inputs(STRINGS))[:, query]
+    whole = [lead_of(logits[i], int(STRINGS[i, query + 1])) for i in range(16)]
+    torch.testing.assert_close(
+        torch.stack(list(shares.values())).sum(dim=0), torch.stack(whole), rtol=0, atol=1e-12
+    )
+    cache = cached(random, 6)
+    torch.testing.assert_close(added["mlp"][6], cache["hook_mlp_out"][query])
+    whole_stream = torch.stack(list(added.values())).sum(dim=0)[6]
+    torch.testing.assert_close(whole_stream, cache["hook_resid_post"][query])
+    # Past the frozen scale a share is linear: the share of the MLP is what its removal costs.
+    scale = cache["ln_final.hook_scale"][query]
+    moved = cache["hook_mlp_out"][query]
+    share = (moved - moved.mean()) / scale * random.ln_final.weight @ random.unembed.weight.T
+    torch.testing.assert_close(shares["mlp"][6], lead_of(share, int(STRINGS[6, query + 1])))
+
+
+def test_the_audit_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
+    task, model, tables = handbuilt.task, handbuilt.model, tabulate(handbuilt.model)
+    tokens = encode(task, task.strings())
+    for query in task.mirrored_positions:
+        found = {part: audit(task, model, tables, tokens, query, part) for part in PARTS}
+        for name in ("resample", "mean", "dla"):
+            helps = {part: getattr(found[part], name).min() for part in PARTS}
+            assert helps["mirror"] > 1, name
+        for part in ("direct", "others", "mlp"):
+            assert float(found[part].resample.abs().max()) < 1e-3, part
+            assert float(found[part].dla.abs().max()) < 1e-3, part
+
+
+def test_patching_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
+    task, model = handbuilt.task, handbuilt.model
+    tokens = encode(task, task.strings())
+    for query in task.mirrored_positions:
+        found = attribution.patch(task, model, tabulate(model), tokens, query)
+        for name, outcome in found.items():
+            for slot in range(task.half_length):
+                moved = name == "mirror" and slot == target_slot(task, query)
+                assert bool(outcome[slot, :, 1].all()) == moved, (name, slot)
+                assert bool(outcome[slot, :, 1].any()) == moved, (name, slot)
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_patching_agrees_with_the_running_model(random: TransformerBridge, query: int) -> None:
+    found = attribution.patch(TINY, random, tabulate(random), STRINGS, query)
+    for own, slot, shift in ((1, 0, 0), (6, 1, 2), (14, 1, 0)):
+        place = 4 ** (1 - slot)
+        digit = own // place % 4
+        donor = own + ((digit + shift + 1) % 4 - digit) * place
+        with torch.no_grad():
+            before = int(random(inputs(STRINGS[[own]]))[0, query].argmax())
+        for part in PARTS:
+            name = "blocks.0.hook_mlp_out" if part == "mlp" else "blocks.0.hook_attn_out"
+            if part == "mlp":
+                change = cached(random, donor)["hook_mlp_out"] - cached(random, own)["hook_mlp_out"]
+                moved = change[query]
+            else:
+                moved = node(random, own, donor, query, part) - node(random, own, own, query, part)
+
+            def put(value: Tensor, hook: object, moved: Tensor = moved) -> Tensor:
+                changed = value.clone()
+                changed[:, query] = value[:, query] + moved
+                return changed
+
+            with torch.no_grad(), random.hooks(fwd_hooks=[(name, put)]):
+                answer = int(random(inputs(STRINGS[[own]]))[0, query].argmax())
+            follows = answer == int(STRINGS[donor, query + 1])
+            assert found[part][slot, shift, :, own].tolist() == [follows, answer != before], part
+
+
+def test_donors_give_each_value_once() -> None:
+    task = Task()
+    tokens = encode(task, task.strings())
+    counts = [len(attribution.donors(task, tokens, 5, node)) for node in NODES]
+    assert dict(zip(NODES, counts, strict=True)) == {
+        "direct": 26,
+        "pattern": 17576,
+        "mirror": 26,
+        "others": 676,
+    }
+    assert len(attribution.donors(task, tokens, 4, "direct")) == 1
+
+
+def test_an_unknown_part(random: TransformerBridge) -> None:
+    with pytest.raises(ValueError, match="'head'; direct, mirror, others, mlp"):
+        audit(TINY, random, tabulate(random), STRINGS, 3, "head")
