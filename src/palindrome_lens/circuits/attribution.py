@@ -20,7 +20,6 @@ from palindrome_lens.circuits.scrubbing import (
     joined,
     parts_of,
     slots,
-    target_slot,
 )
 from palindrome_lens.circuits.tables import Tables, finish
 from palindrome_lens.task import Task, inputs, letters, targets
@@ -174,7 +173,7 @@ def _effects(
     new: Float[Tensor, "strings donors d_model"],
     wanted: Int64[Tensor, "strings"],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    # The lead is linear in what is unembedded: one direction for each string, instead of all logits.
+    # The lead is linear in what is unembedded: one direction for each string.
     with torch.no_grad():
         basis = torch.eye(model.cfg.d_model, dtype=rest.dtype)
         nothing = model.unembed(torch.zeros_like(basis))
