@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from palindrome_lens import figures
-from palindrome_lens.figures import bars, heatmap, lines, numbers
+from palindrome_lens.figures import bars, heatmap, lines, numbers, slider
 
 TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line that falls."}
 MAKERS: dict[str, Callable[[], go.Figure]] = {
@@ -120,3 +120,20 @@ def test_a_diverging_heatmap_is_centred_at_0() -> None:
 
 def test_the_colours_differ() -> None:
     assert len(set(figures.COLOURS)) == len(figures.COLOURS)
+
+
+def test_a_slider_shows_a_matrix_for_each_stop_and_does_not_start_by_itself() -> None:
+    stops = {"0": torch.tensor([[0.12345, 0.5]]), "40": torch.tensor([[1.0, 0.0]])}
+    figure = slider(stops, rows=["q"], columns=["a", "b"], slider_title="step", **TITLES)
+    stored = as_json(figure)
+    assert stored["layout"]["meta"]["alt"] == TITLES["alt"]
+    assert stored["data"][0]["z"] == [[0.123, 0.5]]
+    frames = {frame["name"]: frame["data"][0]["z"] for frame in stored["frames"]}
+    assert frames == {"0": [[0.123, 0.5]], "40": [[1.0, 0.0]]}
+    (control,) = stored["layout"]["sliders"]
+    assert [(step["label"], step["args"][0]) for step in control["steps"]] == [
+        ("0", ["0"]),
+        ("40", ["40"]),
+    ]
+    assert "updatemenus" not in stored["layout"]
+    assert "bdata" not in figure.to_json()

@@ -22,6 +22,7 @@ from palindrome_lens.training import (
     Evaluation,
     Recipe,
     batches,
+    checkpoints,
     evaluate,
     make_split,
     position_loss,
@@ -288,3 +289,42 @@ def test_a_found_model_logs_the_rows_of_its_training(
     trained(TINY, ModelConfig(), SHORT, log=replayed.append)
     assert len(live) == SHORT.steps + 1
     assert replayed == live
+
+
+def test_watching_changes_nothing_and_sees_every_step() -> None:
+    seen: dict[int, Tensor] = {}
+
+    def watch(step: int, model: torch.nn.Module) -> None:
+        seen[step] = model.get_parameter("head.weight").detach().clone()
+
+    watched, history = train(TINY, ModelConfig(), SHORT, watch=watch)
+    alone, history_alone = train(TINY, ModelConfig(), SHORT)
+    weights, weights_alone = watched.state_dict(), alone.state_dict()
+    assert all(torch.equal(weights[name], weights_alone[name]) for name in weights_alone)
+    assert all(torch.equal(a, b) for a, b in zip(history, history_alone, strict=True))
+    assert list(seen) == list(range(31))
+    assert torch.equal(seen[0], init_model(ModelConfig(), TINY).get_parameter("head.weight"))
+    assert torch.equal(seen[30], weights_alone["head.weight"])
+
+
+def test_checkpoints_are_the_model_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path))
+    made = checkpoints(TINY, ModelConfig(), SHORT, [0, 10, 30])
+    monkeypatch.setattr(training, "train", None)
+    found = checkpoints(TINY, ModelConfig(), SHORT, [0, 10, 30])
+    monkeypatch.undo()
+    _, history = train(TINY, ModelConfig(), SHORT)
+    test = encode(TINY, make_split(TINY, SHORT).test)
+    for models in (made, found):
+        assert list(models) == [0, 10, 30]
+        for step, loss in ((0, 0), (10, 1), (30, 3)):
+            wanted = history.test_loss[loss].item()
+            assert evaluate(models[step], test).mean_loss == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("steps", [[], [3, 2], [0, 0], [-1, 2], [0, 31]])
+def test_impossible_checkpoints_are_refused_before_training(steps: list[int]) -> None:
+    with pytest.raises(ValueError, match="must ascend, within 0 and 30"):
+        checkpoints(TINY, ModelConfig(), SHORT, steps)

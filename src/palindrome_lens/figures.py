@@ -150,3 +150,42 @@ def heatmap(
     styled.update_yaxes(autorange="reversed", type="category")
     styled.update_xaxes(type="category")
     return styled
+
+
+def slider(
+    values: Mapping[str, Float[Tensor, "row column"]],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    slider_title: str,
+    x_title: str,
+    y_title: str,
+    alt: str,
+    height: int = 480,
+) -> go.Figure:
+    """A matrix in colour, from 0 to 1, for each named stop of a slider; the first stop shows first.
+
+    Nothing moves by itself. Numbers are stored to 3 decimals, because there are many.
+    """
+    stops = {name: [[round(v, 3) for v in row] for row in m.tolist()] for name, m in values.items()}
+    first = next(iter(stops))
+    figure = go.Figure(
+        go.Heatmap(
+            z=stops[first],
+            x=list(columns),
+            y=list(rows),
+            colorscale="Blues",
+            zmin=0,
+            zmax=1,
+            colorbar={"thickness": 12, "outlinewidth": 0},
+        ),
+        frames=[{"name": name, "data": [{"type": "heatmap", "z": z}]} for name, z in stops.items()],
+    )
+    styled = _styled(figure, alt, x_title, y_title, height)
+    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
+    steps = [{"label": name, "method": "animate", "args": [[name], now]} for name in stops]
+    title = {"prefix": f"{slider_title} "}
+    styled.update_layout(sliders=[{"steps": steps, "currentvalue": title, "pad": {"t": 48}}])
+    styled.update_yaxes(autorange="reversed", type="category")
+    styled.update_xaxes(type="category")
+    return styled

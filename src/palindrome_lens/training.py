@@ -7,7 +7,7 @@ numbers differ.
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +29,7 @@ from palindrome_lens.tokenizer import encode
 
 CHUNK = 4096
 Log = Callable[[dict[str, float]], None]
+Watch = Callable[[int, nn.Module], None]
 
 
 class Recipe(Config):
@@ -156,6 +157,7 @@ def train(
     recipe: Recipe,
     log: Log | None = None,
     progress: Callable[[Iterator[int]], Iterator[int]] = iter,
+    watch: Watch | None = None,
 ) -> tuple[nn.Module, History]:
     """Train a fresh model.
 
@@ -163,6 +165,8 @@ def train(
         log: called at every step with ``step``, ``train_loss`` and ``lr``, and at evaluations also
             with ``test_loss``.
         progress: wraps the iteration over steps, for instance ``tqdm.tqdm``.
+        watch: called before each step, and after the last, with the number of finished steps and
+            the model, which it must leave as it is.
 
     Raises:
         ValueError: the split is impossible, or a batch larger than the training set.
@@ -183,6 +187,8 @@ def train(
 
     for step in progress(iter(range(recipe.steps))):
         row: dict[str, float] = {}
+        if watch:
+            watch(step, model)
         if step % recipe.evaluate_every == 0:
             evaluations.append((step, evaluate(model, test_tokens).loss.mean(dim=0).cpu()))
             row["test_loss"] = float(evaluations[-1][1].mean())
@@ -193,6 +199,8 @@ def train(
     evaluations.append((recipe.steps, evaluate(model, test_tokens).loss.mean(dim=0).cpu()))
     if log:
         log({"step": recipe.steps, "test_loss": float(evaluations[-1][1].mean())})
+    if watch:
+        watch(recipe.steps, model)
     return model.cpu().eval(), _history(losses, evaluations)
 
 
@@ -226,7 +234,7 @@ def trained(
     """The model of a recipe, found in the artifact store or trained on the spot.
 
     ``log`` gets the same rows in either case: those of a found model come from its history. Other
-    keyword arguments go to :func:`train`.
+    keyword arguments go to :func:`train`; a found model is not trained, so nobody watches it.
     """
     found = True
 
@@ -237,12 +245,7 @@ def trained(
         weights = {f"model.{name}": weight for name, weight in model.state_dict().items()}
         return weights | {f"history.{name}": value for name, value in history._asdict().items()}
 
-    made_from = {
-        "task": task.model_dump(),
-        "model": config.model_dump(),
-        "recipe": recipe.model_dump(mode="json"),
-    }
-    tensors = artifacts.find_or_make("model", made_from, _code(), make)
+    tensors = artifacts.find_or_make("model", _settings(task, config, recipe), _code(), make)
     native = init_model(config, task).to(tensors["model.head.weight"].dtype)
     native.load_state_dict(
         {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
@@ -252,6 +255,51 @@ def trained(
         for row in _rows(history, recipe):
             log(row)
     return Trained(hooked(native, config, task), history)
+
+
+def checkpoints(
+    task: Task, config: ModelConfig, recipe: Recipe, steps: Sequence[int]
+) -> dict[int, TransformerBridge]:
+    """The model of a recipe as it was after so many steps, from the artifact store or trained.
+
+    Step 0 is the fresh model, step ``recipe.steps`` the one that :func:`trained` returns.
+
+    Raises:
+        ValueError: the steps do not ascend from 0 or later to ``recipe.steps`` or earlier.
+    """
+    wanted = sorted(set(steps))
+    if not wanted or list(steps) != wanted or wanted[0] < 0 or wanted[-1] > recipe.steps:
+        raise ValueError(
+            f"Checkpoints must ascend, within 0 and {recipe.steps}, not {list(steps)}."
+        )
+
+    def make() -> artifacts.Tensors:
+        kept: list[artifacts.Tensors] = []
+
+        def keep(step: int, model: nn.Module) -> None:
+            if step in wanted:
+                weights = model.state_dict().items()
+                kept.append({name: weight.detach().cpu().clone() for name, weight in weights})
+
+        train(task, config, recipe, watch=keep)
+        return {name: torch.stack([weights[name] for weights in kept]) for name in kept[0]}
+
+    made_from = {**_settings(task, config, recipe), "steps": wanted}
+    tensors = artifacts.find_or_make("checkpoints", made_from, _code(), make)
+    found = {}
+    for i, step in enumerate(wanted):
+        native = init_model(config, task).to(tensors["head.weight"].dtype)
+        native.load_state_dict({name: weights[i] for name, weights in tensors.items()})
+        found[step] = hooked(native, config, task)
+    return found
+
+
+def _settings(task: Task, config: ModelConfig, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "task": task.model_dump(),
+        "model": config.model_dump(),
+        "recipe": recipe.model_dump(mode="json"),
+    }
 
 
 def _rows(history: History, recipe: Recipe) -> Iterator[dict[str, float]]:

@@ -105,15 +105,14 @@ def _figure(
     return [InteractiveFigure("", kind=kind, spec=spec, alt=alt)]
 
 
-# A picture to assistive technology; a widget has controls, which "img" would hide from it.
-ROLES = {"plotly": "img", "circuitsvis": "group"}
-
-
 def figure_html(kind: str, spec: str, alt: str) -> str:
     """The element that ``figures.js`` draws into, with the JSON that it draws."""
+    # A picture to assistive technology; what has controls is a group, for "img" would hide them.
+    has_controls = kind == "circuitsvis" or "sliders" in json.loads(spec).get("layout", {})
+    role = "group" if has_controls else "img"
     label = escape(alt, quote=True)
     return (
-        f'<div class="{kind}-figure" role="{ROLES[kind]}" aria-label="{label}">'
+        f'<div class="{kind}-figure" role="{role}" aria-label="{label}">'
         f'<script type="application/json">{inert(spec)}</script></div>\n'
     )
 

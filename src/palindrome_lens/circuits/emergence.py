@@ -1,0 +1,109 @@
+"""What the mechanism looked like during training: one record over a series of checkpoints."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits import tables
+from palindrome_lens.circuits.patterns import mirror_attention
+from palindrome_lens.circuits.tables import Tables, finish, handed_over, tabulate
+from palindrome_lens.circuits.weights import advantage, copying, share_copied
+from palindrome_lens.task import Task, inputs
+from palindrome_lens.training import evaluate, position_loss
+
+
+class Record(NamedTuple):
+    """Models along training, over a set of strings; ``mirrored`` are the mirrored positions."""
+
+    loss: Float[Tensor, "checkpoint position"]
+    """Mean cross-entropy in nats."""
+    solved: Int64[Tensor, "checkpoint"]
+    """Strings whose every determined character is predicted."""
+    pattern: Float[Tensor, "checkpoint query key"]
+    """The mean attention pattern of the first head."""
+    attention: Float[Tensor, "checkpoint mirrored"]
+    """Mean weight on the mirror position."""
+    advantage: Float[Tensor, "checkpoint mirrored"]
+    """Mean lead of the mirror position's score over the best other score."""
+    copied: Float[Tensor, "checkpoint mirrored"]
+    """Share of letters that would be copied if attention were all on the mirror position."""
+
+
+def record(
+    task: Task, models: Sequence[TransformerBridge], tokens: Int64[Tensor, "strings length"]
+) -> Record:
+    """Measure each model in turn."""
+    rows = [_measure(task, model, tokens) for model in models]
+    return Record(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def _measure(
+    task: Task, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
+) -> list[Tensor]:
+    result, known = evaluate(model, tokens), tabulate(model)
+    pattern = _patterns(known, inputs(tokens))
+    queries = task.mirrored_positions
+    return [
+        result.loss.mean(dim=0),
+        result.solved(task).sum(),
+        pattern.mean(dim=0),
+        torch.stack([found.weights.mean() for found in mirror_attention(task, pattern)]),
+        torch.stack([advantage(task, known, tokens, query).mean() for query in queries]),
+        torch.tensor(
+            [share_copied(copying(model, task, known, tokens, query)) for query in queries],
+            dtype=torch.float64,
+        ),
+    ]
+
+
+def _patterns(
+    known: Tables, tokens: Int64[Tensor, "strings position"]
+) -> Float[Tensor, "strings query key"]:
+    length = tokens.shape[1]
+    found = torch.zeros(len(tokens), length, length, dtype=known.scores.dtype)
+    for query in range(length):
+        found[:, query, : query + 1] = tables.pattern(known, tokens, query)[:, 0]
+    return found
+
+
+def transplanted_loss(
+    task: Task,
+    looking: TransformerBridge,
+    rest: TransformerBridge,
+    tokens: Int64[Tensor, "strings length"],
+) -> Float[Tensor, "mirrored"]:
+    """Mean loss in nats where one model gives the attention weights and another all the rest.
+
+    The rest is the values, the query's own embedding, the MLP and the unembedding. Between two
+    checkpoints of one training this says which half of the mechanism was ready first.
+    """
+    mixed = tabulate(rest)._replace(scores=tabulate(looking).scores)
+    losses = []
+    for query in task.mirrored_positions:
+        fetched = handed_over(mixed, inputs(tokens), query).sum(dim=(1, 2)) + mixed.bias
+        logits = finish(rest, mixed.embedded[query, tokens[:, query]] + fetched)
+        losses.append(position_loss(logits.unsqueeze(1), tokens[:, [query + 1]]).mean())
+    return torch.stack(losses)
+
+
+def reached(steps: Sequence[int], values: Float[Tensor, "checkpoint"], share: float) -> int:
+    """The first of the steps at which a curve has made a share of its way from start to end.
+
+    The curve may rise or fall. The answer is a checkpoint, so it is late by up to one interval.
+
+    Raises:
+        ValueError: the curve ends where it began, or its length differs from that of the steps.
+    """
+    if len(steps) != len(values) or values[0] == values[-1]:
+        raise ValueError("A curve needs one value for each step and an end unlike its start.")
+    way = (values - values[0]) / (values[-1] - values[0])
+    return steps[int((way >= share).nonzero()[0, 0])]
+
+
+def width(steps: Sequence[int], values: Float[Tensor, "checkpoint"]) -> int:
+    """Steps between 10 % and 90 % of a curve's way from start to end."""
+    return reached(steps, values, 0.9) - reached(steps, values, 0.1)

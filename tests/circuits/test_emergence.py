@@ -1,0 +1,89 @@
+"""The record of a training, against models and curves that are known."""
+
+import pytest
+import torch
+from handbuilt import HandBuilt, build
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits.emergence import reached, record, transplanted_loss, width
+from palindrome_lens.circuits.patterns import patterns
+from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.task import Task
+from palindrome_lens.tokenizer import encode
+from palindrome_lens.training import evaluate
+
+TINY = Task(alphabet="abcd", half_length=2)
+STRINGS = encode(TINY, TINY.strings())
+
+
+def fresh(seed: int) -> TransformerBridge:
+    config = ModelConfig(seed=seed)
+    return hooked(init_model(config, TINY), config, TINY)
+
+
+def test_the_handbuilt_model_looks_at_the_mirror_and_copies(handbuilt: HandBuilt) -> None:
+    task = handbuilt.task
+    tokens = encode(task, task.strings())
+    found = record(task, [fresh(0), handbuilt.model], tokens)
+    assert found.attention.shape == (2, 2)
+    assert (found.attention[1] > 0.999).all() and (found.attention[0] < 0.9).all()
+    assert found.copied[1].tolist() == [1.0, 1.0]
+    assert found.advantage[1].tolist() == pytest.approx([12.0, 12.0], rel=1e-3)
+    assert found.solved.tolist() == [int(evaluate(fresh(0), tokens).solved(task).sum()), 16]
+
+
+def test_the_record_is_what_the_model_itself_shows() -> None:
+    model = fresh(1)
+    found = record(TINY, [fresh(0), model], STRINGS)
+    own = patterns(model, STRINGS)[:, 0]
+    torch.testing.assert_close(found.pattern[1], own.mean(dim=0), rtol=0, atol=1e-12)
+    mirrors = {q: TINY.mirror_position(q) for q in TINY.mirrored_positions}
+    wanted = [float(own[:, q, k].mean()) for q, k in mirrors.items()]
+    assert found.attention[1].tolist() == pytest.approx(wanted, abs=1e-12)
+    loss = evaluate(model, STRINGS).loss.mean(dim=0)
+    torch.testing.assert_close(found.loss[1], loss, rtol=0, atol=1e-12)
+
+
+def test_a_model_transplanted_into_itself_is_the_model() -> None:
+    model = fresh(0)
+    own = evaluate(model, STRINGS).loss.mean(dim=0)[list(TINY.mirrored_positions)]
+    found = transplanted_loss(TINY, model, model, STRINGS)
+    torch.testing.assert_close(found, own, rtol=0, atol=1e-12)
+
+
+def test_only_the_looking_is_transplanted(handbuilt: HandBuilt) -> None:
+    blind = _without_queries()
+    tokens = encode(handbuilt.task, handbuilt.task.strings())
+    looks = transplanted_loss(handbuilt.task, handbuilt.model, blind, tokens)
+    gropes = transplanted_loss(handbuilt.task, blind, handbuilt.model, tokens)
+    assert (looks < 0.01).all()
+    assert (gropes > 0.3).all()
+
+
+def _without_queries() -> TransformerBridge:
+    """The hand-built model with uniform attention."""
+    blind = build().model
+    with torch.no_grad():
+        blind.blocks[0].attn.q.weight.zero_()
+        blind.blocks[0].attn.q.bias.zero_()
+    return blind
+
+
+RAMP = torch.tensor([0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0], dtype=torch.float64)
+STEPS = [0, 10, 20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("curve", [RAMP, 3 - 2 * RAMP])
+def test_the_width_of_a_known_ramp_up_or_down(curve: torch.Tensor) -> None:
+    assert [reached(STEPS, curve, share) for share in (0.1, 0.5, 0.9)] == [20, 30, 50]
+    assert width(STEPS, curve) == 30
+
+
+def test_a_jump_has_no_width() -> None:
+    assert width([0, 5, 7], torch.tensor([0.2, 0.2, 0.9])) == 0
+
+
+@pytest.mark.parametrize("curve", [torch.ones(7), RAMP[:-1]])
+def test_a_curve_that_goes_nowhere_is_refused(curve: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="one value for each step and an end unlike its start"):
+        reached(STEPS, curve, 0.5)
