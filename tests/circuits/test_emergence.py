@@ -54,10 +54,14 @@ def test_a_model_transplanted_into_itself_is_the_model() -> None:
 def test_only_the_looking_is_transplanted(handbuilt: HandBuilt) -> None:
     blind = _without_queries()
     tokens = encode(handbuilt.task, handbuilt.task.strings())
-    looks = transplanted_loss(handbuilt.task, handbuilt.model, blind, tokens)
-    gropes = transplanted_loss(handbuilt.task, blind, handbuilt.model, tokens)
-    assert (looks < 0.01).all()
-    assert (gropes > 0.3).all()
+    queries = list(handbuilt.task.mirrored_positions)
+    sees, gropes = (
+        evaluate(model, tokens).loss.mean(dim=0)[queries] for model in (handbuilt.model, blind)
+    )
+    assert (gropes > sees + 0.3).all()
+    for looking, rest, wanted in ((handbuilt.model, blind, sees), (blind, handbuilt.model, gropes)):
+        found = transplanted_loss(handbuilt.task, looking, rest, tokens)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
 def _without_queries() -> TransformerBridge:
