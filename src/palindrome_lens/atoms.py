@@ -1,0 +1,198 @@
+"""Dictionary learning from first principles, on images whose atoms are known.
+
+An image is a sum of a few *atoms*, each times a coefficient, plus noise. Sparse coding finds the
+coefficients when the atoms are known; dictionary learning has to find the atoms as well.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from palindrome_lens.config import Config
+from palindrome_lens.matching import match
+
+SIDE = 8
+N_RANDOM = 4
+EXHAUSTED = 1e-9
+"""Relative to the image: a correlation below this is rounding, and no reason to add an atom."""
+
+
+class ImagesConfig(Config):
+    """How images are made.
+
+    Attributes:
+        n: the number of images.
+        active: atoms in each image, all different, drawn uniformly.
+        noise: standard deviation of the Gaussian noise on each pixel; an atom has length 1, so a
+            bar's pixels are 0.35.
+        seed: of the choice of atoms, the coefficients and the noise.
+    """
+
+    n: int = Field(default=1500, ge=1)
+    active: int = Field(default=3, ge=1)
+    noise: float = Field(default=0.02, ge=0)
+    seed: int = 0
+
+
+class Images(NamedTuple):
+    """Images and what they were made of."""
+
+    pixels: Float[Tensor, "image pixel"]
+    codes: Float[Tensor, "image atom"]
+    """Coefficients, uniform between 0.5 and 1.5 where an atom is active, else 0."""
+
+
+def true_atoms() -> Float[Tensor, "atom pixel"]:
+    """24 atoms of length 1: 8 rows, 8 columns, 2 diagonals, a cross, a box, 4 random ones."""
+    grid = torch.zeros(20, SIDE, SIDE, dtype=torch.float64)
+    along = torch.arange(SIDE)
+    grid[along, along, :] = 1
+    grid[SIDE + along, :, along] = 1
+    grid[16, along, along] = 1
+    grid[17, along, SIDE - 1 - along] = 1
+    grid[18, 3:5, 1:7] = 1
+    grid[18, 1:7, 3:5] = 1
+    grid[19, 1:7, 1:7] = 1
+    grid[19, 2:6, 2:6] = 0
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(N_RANDOM, SIDE * SIDE, dtype=torch.float64, generator=generator)
+    return unit(torch.cat([grid.flatten(start_dim=1), drawn]))
+
+
+def unit(atoms: Float[Tensor, "atom pixel"]) -> Float[Tensor, "atom pixel"]:
+    """The same directions at length 1."""
+    return atoms / atoms.norm(dim=1, keepdim=True)
+
+
+def make_images(config: ImagesConfig, atoms: Float[Tensor, "atom pixel"]) -> Images:
+    """Draw images that are sums of atoms.
+
+    Raises:
+        ValueError: more active atoms than there are.
+    """
+    _check_active(config.active, atoms)
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (config.n, len(atoms))
+    order = torch.rand(shape, dtype=torch.float64, generator=generator).argsort(dim=1)
+    size = 0.5 + torch.rand(shape, dtype=torch.float64, generator=generator)
+    codes = torch.where(order < config.active, size, 0.0)
+    noise = torch.randn(config.n, atoms.shape[1], dtype=torch.float64, generator=generator)
+    return Images(codes @ atoms + config.noise * noise, codes)
+
+
+def pursue(
+    images: Float[Tensor, "image pixel"], atoms: Float[Tensor, "atom pixel"], active: int
+) -> Float[Tensor, "image atom"]:
+    """Orthogonal matching pursuit (Pati, Rezaiifar, Krishnaprasad 1993), all images at once.
+
+    Each step adds the atom that correlates most with what is left of the image, then fits all
+    chosen coefficients again by least squares. An image that is used up keeps fewer atoms.
+
+    Args:
+        atoms: of length 1.
+
+    Raises:
+        ValueError: ``active`` is below 1 or above the number of atoms, or the widths differ.
+    """
+    _check_active(active, atoms)
+    _check_width(images, atoms)
+    codes = torch.zeros(len(images), len(atoms), dtype=images.dtype)
+    open_ = torch.arange(len(images))
+    chosen = torch.zeros(len(images), 0, dtype=torch.int64)
+    gram, along = atoms @ atoms.T, images @ atoms.T
+    for _ in range(active):
+        left = along[open_] - codes[open_] @ gram
+        best, index = left.abs().max(dim=1)
+        go_on = best > EXHAUSTED * images[open_].norm(dim=1)
+        open_, chosen = open_[go_on], torch.cat([chosen, index[:, None]], dim=1)[go_on]
+        fitted = torch.linalg.solve(
+            gram[chosen[:, :, None], chosen[:, None, :]], along[open_].gather(1, chosen)
+        )
+        codes[open_] = torch.zeros_like(codes[open_]).scatter(1, chosen, fitted)
+    return codes
+
+
+class Learned(NamedTuple):
+    """A learned dictionary and how well it represented the images on the way."""
+
+    atoms: Float[Tensor, "atom pixel"]
+    """Of length 1."""
+    error: Float[Tensor, "iteration"]
+    """Root mean square over all pixels of what was left, after each iteration."""
+
+
+def ksvd(
+    images: Float[Tensor, "image pixel"],
+    n_atoms: int,
+    active: int,
+    iterations: int = 30,
+    seed: int = 0,
+) -> Learned:
+    """K-SVD (Aharon, Elad, Bruckstein 2006, figure 2), started from images drawn at random.
+
+    Each iteration codes all images by :func:`pursue` and then replaces one atom after the other,
+    with the coefficients of its users, by the best rank-1 fit of what the other atoms leave of
+    these images. An atom that no image uses, or that doubles an earlier one (|cosine| > 0.99,
+    section IV.E of the paper), starts again from the image that is represented worst.
+
+    Raises:
+        ValueError: more atoms than images, no iteration, or an ``active`` that cannot be.
+    """
+    if not 1 <= n_atoms <= len(images):
+        raise ValueError(f"{n_atoms:,} atoms were asked for; {len(images):,} images start 1 each.")
+    if iterations < 1:
+        raise ValueError(f"{iterations} iterations were asked for; at least 1 is needed.")
+    generator = torch.Generator().manual_seed(seed)
+    atoms = unit(images[torch.randperm(len(images), generator=generator)[:n_atoms]])
+    errors = []
+    for _ in range(iterations):
+        codes = pursue(images, atoms, active)
+        left = images - codes @ atoms
+        for j in range(n_atoms):
+            users = codes[:, j].nonzero().squeeze(1)
+            doubled = bool((atoms[:j] @ atoms[j]).abs().gt(0.99).any())
+            if len(users) == 0 or doubled:
+                left += codes[:, j, None] * atoms[j]
+                codes[:, j] = 0
+                worst = int(left.square().sum(dim=1).argmax())
+                atoms[j] = images[worst] / images[worst].norm()
+                continue
+            own = left[users] + codes[users, j, None] * atoms[j]
+            atoms[j] = _first_direction(own, atoms[j])
+            codes[users, j] = own @ atoms[j]
+            left[users] = own - codes[users, j, None] * atoms[j]
+        errors.append(float(left.square().mean().sqrt()))
+    return Learned(atoms, torch.tensor(errors, dtype=torch.float64))
+
+
+def _first_direction(
+    rows: Float[Tensor, "row pixel"], old: Float[Tensor, "pixel"]
+) -> Float[Tensor, "pixel"]:
+    """The first right singular vector, with the sign that agrees with the old one.
+
+    It is an eigenvector of the small pixel-by-pixel matrix, which is faster to decompose.
+    """
+    direction = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -1]
+    return direction if direction @ old >= 0 else -direction
+
+
+RECOVERED = 0.99
+"""|cosine| above which an atom counts as found (Aharon, Elad, Bruckstein 2006, section V.A)."""
+
+
+def recovered(learned: Float[Tensor, "learned pixel"], true: Float[Tensor, "true pixel"]) -> int:
+    """How many true atoms have a learned one of their own with |cosine| above ``RECOVERED``."""
+    return int((match(learned, true).cosine.abs() > RECOVERED).sum())
+
+
+def _check_active(active: int, atoms: Float[Tensor, "atom pixel"]) -> None:
+    if not 1 <= active <= len(atoms):
+        raise ValueError(f"{active} active atoms were asked for; 1 to {len(atoms)} are possible.")
+
+
+def _check_width(images: Float[Tensor, "image pixel"], atoms: Float[Tensor, "atom pixel"]) -> None:
+    if images.shape[1] != atoms.shape[1]:
+        raise ValueError(f"The images have {images.shape[1]} pixels, the atoms {atoms.shape[1]}.")
