@@ -137,3 +137,13 @@ def test_a_slider_shows_a_matrix_for_each_stop_and_does_not_start_by_itself() ->
     ]
     assert "updatemenus" not in stored["layout"]
     assert "bdata" not in figure.to_json()
+
+
+def test_pictures_lie_side_by_side_below_the_ones_they_are_compared_with() -> None:
+    images = torch.arange(1.0, 13.0).reshape(3, 2, 2)
+    shown = figures.pictures({"true": images, "found": -images}, across=2, alt="Squares.")
+    z = torch.tensor(shown.data[0].z)
+    assert z.shape == (12, 6)
+    assert z[1:3, 4:6].tolist() == [[0.625, 0.75], [0.875, 1.0]]
+    assert z[4:6, 4:6].tolist() == [[-0.625, -0.75], [-0.875, -1.0]]
+    assert shown.layout.yaxis.ticktext == ("true", "found", "true", "found")

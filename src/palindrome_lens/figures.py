@@ -189,3 +189,35 @@ def slider(
     styled.update_yaxes(autorange="reversed", type="category")
     styled.update_xaxes(type="category")
     return styled
+
+
+def pictures(
+    series: Mapping[str, Float[Tensor, "picture row column"]],
+    *,
+    across: int,
+    alt: str,
+) -> go.Figure:
+    """Small pictures under each other: ``across`` of each series, then the next ones of each.
+
+    Every picture is scaled to a largest absolute value of 1; red is negative, blue positive.
+    """
+    bands, names = [], []
+    for start in range(0, max(map(len, series.values())), across):
+        for name, images in series.items():
+            scaled = images / images.abs().amax(dim=(1, 2), keepdim=True)
+            row = scaled[start : start + across]
+            row = torch.cat([row, row.new_zeros(across - len(row), *row.shape[1:])])
+            framed = torch.nn.functional.pad(row, (1, 0, 1, 0))
+            bands.append(torch.cat(list(framed), dim=1))
+            names.append(name)
+    tall, wide = bands[0].shape
+    figure = go.Figure(
+        go.Heatmap(z=numbers(torch.cat(bands)), colorscale="RdBu", zmid=0, showscale=False)
+    )
+    styled = _styled(figure, alt, "", "", 52 * len(bands) + 64)
+    middles = [tall * i + tall / 2 for i in range(len(bands))]
+    styled.update_yaxes(
+        tickvals=middles, ticktext=names, range=[tall * len(bands) - 0.5, -0.5], showgrid=False
+    )
+    styled.update_xaxes(visible=False, range=[-0.5, wide - 0.5])
+    return styled
