@@ -131,12 +131,11 @@ def ksvd(
     iterations: int = 30,
     seed: int = 0,
 ) -> Learned:
-    """K-SVD (Aharon, Elad, Bruckstein 2006, figure 2), started from images drawn at random.
+    """K-SVD (Aharon, Elad, Bruckstein 2006), started from images drawn at random.
 
     Each iteration codes all images by :func:`pursue` and then replaces one atom after the other,
     with the coefficients of its users, by the best rank-1 fit of what the other atoms leave of
-    these images. An atom that no image uses, or that doubles an earlier one (|cosine| > 0.99,
-    section IV.E of the paper), starts again from the image that is represented worst.
+    these images. An atom that no image uses starts again from the image that is represented worst.
 
     Raises:
         ValueError: more atoms than images, no iteration, or an ``active`` that cannot be.
@@ -153,10 +152,7 @@ def ksvd(
         left = images - codes @ atoms
         for j in range(n_atoms):
             users = codes[:, j].nonzero().squeeze(1)
-            doubled = bool((atoms[:j] @ atoms[j]).abs().gt(0.99).any())
-            if len(users) == 0 or doubled:
-                left += codes[:, j, None] * atoms[j]
-                codes[:, j] = 0
+            if len(users) == 0:
                 worst = int(left.square().sum(dim=1).argmax())
                 atoms[j] = images[worst] / images[worst].norm()
                 continue
@@ -180,7 +176,7 @@ def _first_direction(
 
 
 RECOVERED = 0.99
-"""|cosine| above which an atom counts as found (Aharon, Elad, Bruckstein 2006, section V.A)."""
+"""|cosine| above which an atom counts as found (Aharon, Elad, Bruckstein 2006)."""
 
 
 def recovered(learned: Float[Tensor, "learned pixel"], true: Float[Tensor, "true pixel"]) -> int:
