@@ -135,7 +135,7 @@ def audit(
     found = parts_of(tables, inputs(tokens), query)
     added = vectors(task, model, tables, found, query)
     wanted = targets(tokens)[:, query]
-    middle = sum(value for name, value in added.items() if name != "mlp")
+    middle = torch.stack([value for name, value in added.items() if name != "mlp"]).sum(dim=0)
     keys = _keys(task, query, node)
     effects = []
     for rows in torch.arange(len(tokens)).split(max(1, CACHED // len(given.direct))):
@@ -149,7 +149,8 @@ def audit(
             new, rest = _mlp(model, rest + new), middle[rows].unsqueeze(1)
         effects.append(_effects(task, model, part, rest, added[part][rows], new, wanted[rows]))
     shares = direct_logit_attribution(task, model, added, wanted)
-    return Effects(*(torch.cat(each) for each in zip(*effects, strict=True)), shares[part])
+    measured = [torch.cat(each) for each in zip(*effects, strict=True)]
+    return Effects(*[*measured, shares[part]])
 
 
 def _keys(task: Task, query: int, node: Node) -> list[int]:
@@ -217,7 +218,7 @@ def patch(
     """
     found = parts_of(tables, inputs(tokens), query)
     added = vectors(task, model, tables, found, query)
-    middle = sum(value for name, value in added.items() if name != "mlp")
+    middle = torch.stack([value for name, value in added.items() if name != "mlp"]).sum(dim=0)
     before = finish(model, middle).argmax(dim=-1)
     everything, base = torch.arange(len(tokens)), len(task.alphabet)
     shape = (task.half_length, base - 1, 2, len(tokens))
