@@ -1,4 +1,4 @@
-"""A model built by hand, whose circuit is known because it was put there."""
+"""A model built by hand, whose circuit is known because it was put there; and one of noise."""
 
 from typing import Any, NamedTuple
 
@@ -78,3 +78,17 @@ def build() -> HandBuilt:
             block.mlp.fc_out.weight[write[t], neuron] = 10 * LOUDNESS
         model.head.weight[:, list(write)] = torch.eye(vocab, dtype=torch.float64)
     return HandBuilt(task, hooked(model, config, task), ids, read, place, write)
+
+
+def random_model(task: Task, normalization: str | None = "LN") -> TransformerBridge:
+    """Two heads, and weights that are nowhere 0 or 1."""
+    config = ModelConfig.model_validate(
+        {"n_heads": 2, "d_head": 5, "normalization_type": normalization}
+    )
+    native = init_model(config, task)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in native.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(noise, alpha=0.3)
+    return hooked(native, config, task)

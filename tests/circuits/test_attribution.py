@@ -12,7 +12,6 @@ from palindrome_lens.circuits import attribution
 from palindrome_lens.circuits.attribution import PARTS, audit, direct_logit_attribution, vectors
 from palindrome_lens.circuits.scrubbing import NODES, parts_of, target_slot
 from palindrome_lens.circuits.tables import tabulate
-from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.task import Task, inputs, targets
 from palindrome_lens.tokenizer import encode
 
@@ -20,17 +19,6 @@ TINY = Task(alphabet="abcd", half_length=2)
 STRINGS = encode(TINY, TINY.strings())
 LETTERS = [2, 3, 4, 5]
 CASES = [(query, part) for query in TINY.mirrored_positions for part in PARTS]
-
-
-@pytest.fixture(scope="module")
-def random() -> TransformerBridge:
-    shape = ModelConfig(n_heads=2, d_head=5)
-    native = init_model(shape, TINY)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in native.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator).double(), alpha=0.3)
-    return hooked(native, shape, TINY)
 
 
 def lead_of(logits: Tensor, wanted: int) -> Tensor:

@@ -9,23 +9,10 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import limits
 from palindrome_lens.circuits.tables import tabulate
-from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
 
 TINY = Task(alphabet="abcd", half_length=2)
-
-
-@pytest.fixture(scope="module")
-def random() -> TransformerBridge:
-    config = ModelConfig(n_heads=2, d_head=5)
-    native = init_model(config, TINY)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in native.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.double)
-            parameter.add_(noise, alpha=0.3)
-    return hooked(native, config, TINY)
 
 
 def test_wrong_letters_are_all_prefixes_in_product_order() -> None:

@@ -11,7 +11,6 @@ from transformer_lens.model_bridge import TransformerBridge
 from palindrome_lens.circuits import scrubbing
 from palindrome_lens.circuits.scrubbing import NODES, Group, programs, recovered, scrub
 from palindrome_lens.circuits.tables import finish, tabulate
-from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
 
@@ -23,16 +22,6 @@ SPLIT = [
     Group(("direct", "pattern"), frozenset([1])),
     Group(("others",), NONE),
 ]
-
-
-@pytest.fixture(scope="module")
-def random() -> TransformerBridge:
-    native = init_model(ModelConfig(n_heads=2, d_head=5), TINY)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in native.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator).double(), alpha=0.3)
-    return hooked(native, ModelConfig(n_heads=2, d_head=5), TINY)
 
 
 def swapped(model: TransformerBridge, query: int, donor: dict[str, int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from handbuilt import LOUDNESS, SHARPNESS, HandBuilt
+from handbuilt import LOUDNESS, SHARPNESS, HandBuilt, random_model
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.patterns import patterns
@@ -19,16 +19,7 @@ TOKENS = inputs(STRINGS)
 
 @pytest.fixture(scope="module", params=["LN", None])
 def random(request: pytest.FixtureRequest) -> TransformerBridge:
-    """Two heads, and weights that are nowhere 0 or 1."""
-    config = ModelConfig(n_heads=2, d_head=5, normalization_type=request.param)
-    native = init_model(config, TINY)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in native.parameters():
-            parameter.add_(
-                torch.randn(parameter.shape, generator=generator, dtype=torch.double), alpha=0.3
-            )
-    return hooked(native, config, TINY)
+    return random_model(TINY, request.param)
 
 
 def test_the_handbuilt_model_does_what_it_was_built_for(handbuilt: HandBuilt) -> None:

@@ -214,7 +214,7 @@ def patch(
 
     Returns:
         For each node, by the slot that differs and how far its letter is moved (less one): whether
-        the answer became the second string's own (outcome 0), and whether it changed at all (1).
+        the answer is then the second string's own (outcome 0), and whether it changed at all (1).
     """
     found = parts_of(tables, inputs(tokens), query)
     added = vectors(task, model, tables, found, query)
@@ -228,13 +228,13 @@ def patch(
         digit = everything // place % base
         for shift in range(1, base):
             other = everything + ((digit + shift) % base - digit) * place
-            changed = [node for node in NODES if slot in slots(task, node, query)]
-            after = {"mlp": _with_mlp(model, middle, added["mlp"][other])}
-            for node in changed:
+            after = dict.fromkeys(NODES, before)
+            for node in (node for node in NODES if slot in slots(task, node, query)):
                 taken = dict.fromkeys(NODES, everything) | {node: other}
                 mirror = task.mirror_position(query)
                 after[node] = finish(model, joined(found, tables.bias, taken, mirror)).argmax(-1)
-            for name, answer in after.items():
+            swapped = _with_mlp(model, middle, added["mlp"][other])
+            for name, answer in (*after.items(), ("mlp", swapped)):
                 outcome[name][slot, shift - 1, 0] = answer == targets(tokens)[other, query]
                 outcome[name][slot, shift - 1, 1] = answer != before
     return outcome
