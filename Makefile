@@ -47,6 +47,7 @@ format: $(INSTALLED)/dev-$(MADE_FROM) ## format the Python files, and the code i
 	@$(PY) -m jupytext --quiet --pipe '$(PY) -m ruff format -' notebooks/*.md
 
 matrix: $(INSTALLED)/test-$(MADE_FROM) ## run the tests as on three kinds of CPU, with one thread and with two
+	@$(BOOK) build
 	@$(PY) tests/matrix.py
 
 bench: $(INSTALLED)/book-$(MADE_FROM) ## run every benchmark
