@@ -5,7 +5,7 @@ import torch
 from handbuilt import HandBuilt, build
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.emergence import reached, record, transplanted_loss, width
+from palindrome_lens.circuits.emergence import halves, reached, record, transplanted_loss, width
 from palindrome_lens.circuits.patterns import patterns
 from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.task import Task
@@ -28,6 +28,9 @@ def test_the_handbuilt_model_looks_at_the_mirror_and_copies(handbuilt: HandBuilt
     assert found.attention.shape == (2, 2)
     assert (found.attention[1] > 0.999).all() and (found.attention[0] < 0.9).all()
     assert found.copied[1].tolist() == [1.0, 1.0]
+    torch.testing.assert_close(
+        halves(task, handbuilt.model, tokens), torch.stack([found.attention[1], found.copied[1]])
+    )
     assert found.advantage[1].tolist() == pytest.approx([12.0, 12.0], rel=1e-3)
     assert found.solved.tolist() == [int(evaluate(fresh(0), tokens).solved(task).sum()), 16]
 

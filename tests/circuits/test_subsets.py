@@ -33,7 +33,7 @@ def ablated(
         return changed
 
     def process(value: Tensor, hook: object) -> Tensor:
-        return value if "mlp" in kept else everywhere["mlp"].expand_as(value)
+        return value if "mlp" in kept else everywhere["mlp"].unsqueeze(1).expand_as(value)
 
     hooks = [("blocks.0.hook_attn_out", attend), ("blocks.0.hook_mlp_out", process)]
     with torch.no_grad(), model.hooks(fwd_hooks=hooks):
@@ -54,15 +54,20 @@ def contributions(model: TransformerBridge, query: int) -> dict[str, Tensor]:
     return {"direct": embedded, **keys, "mlp": cache["blocks.0.hook_mlp_out"][:, query]}
 
 
-@pytest.mark.parametrize("ablation", ["mean", "zero"])
+@pytest.mark.parametrize("ablation", ["mean", "zero", "donor"])
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_each_circuit_is_the_running_model_with_the_rest_ablated(
     random: TransformerBridge, query: int, ablation: Ablation
 ) -> None:
-    found = enumerate_circuits(TINY, random, tabulate(random), STRINGS, query, ablation)
+    found = enumerate_circuits(TINY, random, tabulate(random), STRINGS, query, ablation, seed=7)
     wrote = contributions(random, query)
-    factor = {"mean": 1.0, "zero": 0.0}[ablation]
-    everywhere = {node: factor * value.mean(dim=0) for node, value in wrote.items()}
+    donor = torch.randperm(16, generator=torch.Generator().manual_seed(7))
+    everywhere = {
+        node: {"mean": value.mean(0, keepdim=True), "zero": 0 * value, "donor": value[donor]}[
+            ablation
+        ]
+        for node, value in wrote.items()
+    }
     wanted = STRINGS[:, query + 1]
     assert found.nodes == tuple(wrote)
     assert len(found.right) == 2 ** len(wrote)

@@ -6,11 +6,12 @@ other letters. It is linear in the logits, so that direct logit attribution (Elh
 divides it without a remainder.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.scrubbing import (
@@ -30,6 +31,9 @@ CACHED = 2048
 PARTS = ("direct", "mirror", "others", "mlp")
 """What the audit replaces: embedding at the query, weighted values from the mirror position and
 from all other keys, output of the MLP."""
+
+NORMS = ("ln2", "ln_final")
+"""The LayerNorms behind attention: before the MLP, and before the unembedding."""
 
 
 class Effects(NamedTuple):
@@ -196,6 +200,48 @@ def _effects(
         resample, zero, averaged = (each.mean(dim=1) for each in lost)
         linear = ((start - mean) * gradient).sum(dim=(1, 2))
     return resample, zero, averaged, linear
+
+
+def held_patching(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+    held: Collection[str],
+) -> Float[Tensor, "strings"]:
+    """Attribution patching of the mirror value, past the scale of some of the ``NORMS``.
+
+    A held scale keeps each string's own value, and the gradient takes it for a constant. With none
+    held this is :attr:`Effects.patching`.
+
+    Args:
+        tokens: all strings of the task, in the order of ``Task.strings``.
+
+    Raises:
+        ValueError: an unknown LayerNorm, or the query predicts no mirrored letter.
+    """
+    if unknown := set(held) - set(NORMS):
+        raise ValueError(f"{', '.join(sorted(unknown))} cannot be held; {', '.join(NORMS)} can.")
+    found, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
+    given = parts_of(tables, donors(task, tokens, query, "mirror"), query).values[:, :, mirror]
+    mean = torch.einsum("sh, hd -> sd", found.weights[:, :, mirror], given.mean(dim=0))
+    added = vectors(task, model, tables, found, query)
+    own = added["mirror"].clone().requires_grad_()
+    middle = own + added["direct"] + added["others"] + added["bias"]
+    after = model.blocks[0].mlp(_normed(model, model.blocks[0].ln2, middle, "ln2" in held))
+    end = _normed(model, model.ln_final, middle + after, "ln_final" in held)
+    whole = lead(task, model.unembed(end), targets(tokens)[:, query])
+    (gradient,) = torch.autograd.grad(whole.sum(), own)
+    return ((own - mean) * gradient).sum(dim=-1).detach()
+
+
+def _normed(
+    model: TransformerBridge, norm: nn.Module, value: Float[Tensor, "strings d_model"], held: bool
+) -> Float[Tensor, "strings d_model"]:
+    scale = (value.var(dim=-1, correction=0, keepdim=True) + model.cfg.eps).sqrt()
+    centred = value - value.mean(dim=-1, keepdim=True)
+    return centred / (scale.detach() if held else scale) * norm.weight + norm.bias
 
 
 def patch(

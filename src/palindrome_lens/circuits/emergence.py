@@ -9,7 +9,6 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import tables
-from palindrome_lens.circuits.patterns import mirror_attention
 from palindrome_lens.circuits.tables import Tables, finish, handed_over, tabulate
 from palindrome_lens.circuits.weights import advantage, copying, share_copied
 from palindrome_lens.task import Task, inputs
@@ -41,22 +40,33 @@ def record(
     return Record(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
+def halves(
+    task: Task, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
+) -> Float[Tensor, "half mirrored"]:
+    """Looking and copying of one model: ``attention`` and ``copied`` of :class:`Record`."""
+    known, queries = tabulate(model), task.mirrored_positions
+    looking = [
+        tables.pattern(known, inputs(tokens), q)[:, 0, task.mirror_position(q)].mean()
+        for q in queries
+    ]
+    copied = [share_copied(copying(model, task, known, tokens, q)) for q in queries]
+    return torch.stack([torch.stack(looking), torch.tensor(copied, dtype=torch.float64)])
+
+
 def _measure(
     task: Task, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
 ) -> list[Tensor]:
     result, known = evaluate(model, tokens), tabulate(model)
     pattern = _patterns(known, inputs(tokens))
     queries = task.mirrored_positions
+    looking, copied = halves(task, model, tokens)
     return [
         result.loss.mean(dim=0),
         result.solved(task).sum(),
         pattern.mean(dim=0),
-        torch.stack([found.weights.mean() for found in mirror_attention(task, pattern)]),
+        looking,
         torch.stack([advantage(task, known, tokens, query).mean() for query in queries]),
-        torch.tensor(
-            [share_copied(copying(model, task, known, tokens, query)) for query in queries],
-            dtype=torch.float64,
-        ),
+        copied,
     ]
 
 

@@ -12,11 +12,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import Tables, finish, pattern
+from palindrome_lens.circuits.tables import CHUNK, Tables, finish, pattern
 from palindrome_lens.task import BAR, BEGIN, Task
 from palindrome_lens.tokenizer import vocabulary
-
-CHUNK = 8192
 
 Choices = Sequence[Sequence[int]]
 """For each position the token ids that may stand there."""

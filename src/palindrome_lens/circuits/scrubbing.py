@@ -12,10 +12,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import Tables, finish, pattern
+from palindrome_lens.circuits.tables import CHUNK, Tables, finish, pattern
 from palindrome_lens.task import Task, inputs, letters, targets
 
-CHUNK = 8192
 Node = Literal["direct", "pattern", "mirror", "others"]
 NODES: tuple[Node, ...] = ("direct", "pattern", "mirror", "others")
 

@@ -18,7 +18,7 @@ from palindrome_lens.circuits.scrubbing import target_slot
 from palindrome_lens.circuits.tables import Tables, handed_over
 from palindrome_lens.task import Task, inputs, targets
 
-Ablation = Literal["mean", "zero"]
+Ablation = Literal["mean", "zero", "donor"]
 
 
 class Circuits(NamedTuple):
@@ -47,13 +47,15 @@ def enumerate_circuits(
     tokens: Int64[Tensor, "strings length"],
     query: int,
     ablation: Ablation = "mean",
+    seed: int = 0,
 ) -> Circuits:
     """Evaluate every circuit of one query.
 
     Args:
         tokens: all strings of the task; means are taken over them.
         ablation: what stands for a node that is left out: the mean of what it writes in the whole
-            model, or nothing.
+            model, nothing, or what it writes on a donor, one random string for each string.
+        seed: of the donors.
 
     Raises:
         ValueError: these are not all strings of the task, or the query predicts no mirrored letter.
@@ -64,16 +66,15 @@ def enumerate_circuits(
     read, wanted = inputs(tokens), targets(tokens)[:, query]
     direct = tables.embedded[query, read[:, query]].unsqueeze(1)
     written = torch.cat([direct, handed_over(tables, read, query).sum(dim=1)], dim=1)
-    scale = 1.0 if ablation == "mean" else 0.0
-    absent = scale * written.mean(dim=0)
-    absent_mlp = scale * _mlp(model, written.sum(dim=1) + tables.bias).mean(dim=0)
+    absent = _instead(written, ablation, seed)
+    absent_mlp = _instead(_mlp(model, written.sum(dim=1) + tables.bias), ablation, seed)
     # Nodes first: a circuit is then one product with long rows, far quicker than a masked sum.
     own = (written - absent).transpose(0, 1).flatten(1)
     n = len(own)
     right, losses = [], []
     for circuit in range(2 ** (n + 1)):
         kept = (circuit >> torch.arange(n) & 1).double()
-        resid_mid = (kept @ own).unflatten(0, direct[:, 0].shape) + absent.sum(dim=0) + tables.bias
+        resid_mid = (kept @ own).unflatten(0, direct[:, 0].shape) + absent.sum(dim=1) + tables.bias
         added = _mlp(model, resid_mid) if circuit >> n & 1 else absent_mlp
         with torch.no_grad():
             logits = model.unembed(model.ln_final(resid_mid + added))
@@ -81,6 +82,16 @@ def enumerate_circuits(
         right.append((logits.argmax(dim=-1) == wanted).sum())
     nodes = ("direct", *(f"key {k}" for k in range(query + 1)), "mlp")
     return Circuits(nodes, torch.stack(right), torch.stack(losses))
+
+
+def _instead(
+    written: Float[Tensor, "strings *node d_model"], ablation: Ablation, seed: int
+) -> Float[Tensor, "#strings *node d_model"]:
+    if ablation == "donor":
+        generator = torch.Generator().manual_seed(seed)
+        return written[torch.randperm(len(written), generator=generator)]
+    mean = written.mean(dim=0, keepdim=True)
+    return mean if ablation == "mean" else torch.zeros_like(mean)
 
 
 def _mlp(

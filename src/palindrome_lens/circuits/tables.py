@@ -14,6 +14,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+CHUNK = 8192
+"""Cases that :func:`finish` is given at a time where there are very many."""
+
 
 class Tables(NamedTuple):
     """What a one-layer model knows before its positions are mixed."""
