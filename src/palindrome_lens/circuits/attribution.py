@@ -7,11 +7,11 @@ divides it without a remainder.
 """
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.scrubbing import (
@@ -237,7 +237,7 @@ def held_patching(
 
 
 def _normed(
-    model: TransformerBridge, norm: nn.Module, value: Float[Tensor, "strings d_model"], held: bool
+    model: TransformerBridge, norm: Any, value: Float[Tensor, "strings d_model"], held: bool
 ) -> Float[Tensor, "strings d_model"]:
     scale = (value.var(dim=-1, correction=0, keepdim=True) + model.cfg.eps).sqrt()
     centred = value - value.mean(dim=-1, keepdim=True)
