@@ -80,6 +80,14 @@ FAULTS = """() => {
     if (!math || math.getBoundingClientRect().width === 0)
       faults.push(`a formula is not set: ${formula.textContent.slice(0, 60)}`);
   }
+  for (const figure of all(".plotly-figure")) {
+    const boxes = [...figure.querySelectorAll(".heatmap-label text")]
+      .map((one) => one.getBoundingClientRect());
+    const touch = (a, b) =>
+      Math.abs(a.top - b.top) < 2 && a.left < b.left && b.left < a.right;
+    if (boxes.some((a) => boxes.some((b) => touch(a, b))))
+      faults.push("numbers in the cells of a figure touch");
+  }
   const root = document.documentElement;
   if (root.scrollWidth > window.innerWidth) {
     const wide = all("body *").filter((one) => {

@@ -6,6 +6,7 @@
   "use strict";
 
   const NARROW = 560; // px; below it, text and margins shrink and the legend moves under the plot
+  const CELL = 44; // px; numbers in cells narrower than this would touch
   const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: false };
 
   function specOf(element) {
@@ -68,6 +69,11 @@
     return merged(spec.layout.template || {}, themeTemplate(width));
   }
 
+  // A number that has no room in its cell is left out; a tap shows it.
+  function cellText(trace, width) {
+    return width / (trace.x || []).length < CELL ? "" : trace.texttemplate;
+  }
+
   function plotly(element) {
     const spec = specOf(element);
     spec.layout = spec.layout || {};
@@ -90,7 +96,9 @@
       width = element.clientWidth;
       layout.template = template();
       await window.Plotly.newPlot(canvas, {
-        data: spec.data,
+        data: spec.data.map((trace) =>
+          trace.texttemplate ? { ...trace, texttemplate: cellText(trace, width) } : trace,
+        ),
         layout: layout,
         frames: spec.frames || [],
         config: CONFIG,
@@ -107,6 +115,10 @@
         const crossed = element.clientWidth < NARROW !== width < NARROW;
         width = element.clientWidth;
         if (crossed) restyle();
+        spec.data.forEach((trace, i) => {
+          if (!trace.texttemplate) return;
+          window.Plotly.restyle(canvas, { texttemplate: cellText(trace, width) }, [i]);
+        });
         window.Plotly.Plots.resize(canvas);
       }
     }
