@@ -1,4 +1,4 @@
-"""Both architectures, against plain Python."""
+"""The first two architectures, and what all have in common, against plain Python."""
 
 import math
 from typing import Any
@@ -14,12 +14,13 @@ from palindrome_lens.sae.autoencoders import (
     GeluKL,
     SAEConfig,
     TopK,
+    as_samples,
     init_autoencoder,
     kl_divergence,
 )
 
-GELU = SAEConfig(architecture="gelu-kl", expansion=2, sparsity_weight=0.5)
-TOPK = SAEConfig(architecture="topk", expansion=4, k=3)
+GELU = SAEConfig(architecture="gelu-kl", d_sae=10, sparsity_weight=0.5)
+TOPK = SAEConfig(architecture="topk", d_sae=20, k=3)
 
 
 def data(n: int = 7, d_in: int = 5) -> Tensor:
@@ -76,7 +77,7 @@ def test_the_gelu_loss_is_the_mean_squared_error_and_the_weighted_divergence() -
 
 
 def test_a_mean_outside_0_to_1_is_clamped_and_has_no_gradient() -> None:
-    autoencoder = GeluKL(SAEConfig(architecture="gelu-kl", expansion=1), 2)
+    autoencoder = GeluKL(SAEConfig(architecture="gelu-kl", d_sae=2), 2)
     with torch.no_grad():
         autoencoder.W_enc.zero_()
         autoencoder.b_enc.copy_(torch.tensor([3.0, 0.4]))
@@ -157,7 +158,7 @@ def test_a_fresh_autoencoder_follows_its_seed_and_is_float64(config: SAEConfig) 
     other = init_autoencoder(config.model_copy(update={"seed": 1}), data()).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["W_enc"], other["W_enc"])
-    assert {weight.dtype for weight in first.values()} == {torch.float64}
+    assert {weight.dtype for name, weight in first.items() if name != "quiet"} == {torch.float64}
 
 
 def test_the_architecture_is_the_one_asked_for() -> None:
@@ -167,7 +168,7 @@ def test_the_architecture_is_the_one_asked_for() -> None:
 
 def test_the_original_is_the_notebooks() -> None:
     sae = ORIGINAL_SAE
-    assert (sae.hook, sae.expansion) == ("blocks.0.hook_mlp_out", 4)
+    assert (sae.hook, sae.d_sae) == ("blocks.0.hook_mlp_out", 512)
     assert (sae.sparsity_target, sae.sparsity_weight) == (0.05, 1e-3)
     assert (sae.steps, sae.batch_size, sae.lr, sae.schedule) == (10_000, 4, 1e-4, "constant")
 
@@ -178,6 +179,20 @@ def test_more_active_latents_than_there_are_is_refused() -> None:
     init_autoencoder(TOPK.model_copy(update={"k": 20}), data())
 
 
+def test_inputs_of_another_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="takes 5 numbers per sample, not 6"):
+        init_autoencoder(TOPK, data())(data(7, 6))
+
+
+def test_samples_are_strings_or_their_positions_in_order() -> None:
+    values = torch.arange(2 * 3 * 4).reshape(2, 3, 4)
+    assert as_samples(values, "string").tolist() == [list(range(12)), list(range(12, 24))]
+    by_position = as_samples(values, "position")
+    assert by_position.shape == (6, 4)
+    assert torch.equal(by_position[1 * 3 + 2], values[1, 2])
+    assert as_samples(values.reshape(2, 3, 2, 2), "position").tolist() == by_position.tolist()
+
+
 def test_an_architecture_that_does_not_encode_says_so() -> None:
     with pytest.raises(TypeError, match="Autoencoder does not say how it encodes"):
         Autoencoder(GELU, 5)(data())
@@ -186,7 +201,13 @@ def test_an_architecture_that_does_not_encode_says_so() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"architecture": "relu"}, "'gelu-kl' or 'topk'"),
+        ({"architecture": "relu"}, "'jumprelu' or 'matryoshka'"),
+        ({"architecture": "topk", "d_sae": 0}, "SAEConfig.d_sae is 0 (int)"),
+        ({"architecture": "batchtopk", "d_sae": 7}, "k is 8; the autoencoder has 7 latents"),
+        ({"architecture": "matryoshka", "prefixes": (128, 64, 512)}, "must ascend from 1 or more"),
+        ({"architecture": "matryoshka", "prefixes": (64, 128)}, "to all 512 latents"),
+        ({"architecture": "matryoshka", "prefixes": (0, 512)}, "[0, 512]; they must ascend"),
+        ({"architecture": "topk", "inputs": "letter"}, "'string' or 'position'"),
         ({"architecture": "topk", "k": "8"}, "SAEConfig.k is '8' (str)"),
         ({"architecture": "topk", "k": 0}, "SAEConfig.k is 0 (int)"),
         ({"architecture": "gelu-kl", "sparsity_target": 1.0}, "less than 1"),

@@ -21,7 +21,7 @@ from palindrome_lens.training import Recipe, evaluate, train
 
 TINY = Task(alphabet="abcd", half_length=2)
 TOKENS = encode(TINY, TINY.strings())
-CONFIG = SAEConfig(architecture="gelu-kl", expansion=1)
+CONFIG = SAEConfig(architecture="gelu-kl", d_sae=96)
 
 
 class Linear(Autoencoder):
