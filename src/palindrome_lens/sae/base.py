@@ -58,8 +58,8 @@ class SAEConfig(Config):
     aux_weight: float = Field(default=0.0, ge=0)
     aux_k: int | None = Field(default=None, ge=1)
     dead_after: int = Field(default=50, ge=1)
-    threshold: float = Field(default=0.1, gt=0)
-    bandwidth: float = Field(default=0.1, gt=0)
+    threshold: float = Field(default=1.0, gt=0)
+    bandwidth: float = Field(default=1.0, gt=0)
     prefixes: tuple[int, ...] = ()
     normalise: bool = False
     project_gradient: bool = True
