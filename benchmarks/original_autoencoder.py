@@ -29,13 +29,14 @@ def measure(config: SAEConfig) -> dict[str, float]:
     with torch.no_grad():
         latents = autoencoder.encode(everything)
         reconstruction = autoencoder.decode(latents)
+    entropy = cross_entropy(model, tokens, config.hook, autoencoder)
     return {
         "explained variance": explained_variance(everything, reconstruction),
         "L0": l0(latents),
         "above 0 per string": float((latents > 0).sum(dim=1).double().mean()),
         "live latents": float((firing_counts(latents) > 0).sum()),
         "positive mean": float((latents.mean(dim=0) > 0).sum()),
-        "recovered (mean)": cross_entropy(model, tokens, autoencoder).recovered_from_mean,
+        "recovered (mean)": entropy.recovered_from_mean,
     }
 
 

@@ -1,7 +1,13 @@
-"""What an autoencoder's numbers mean at their fixed points."""
+"""What the scores of a dictionary are where the answer is known."""
+
+import math
+from typing import NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
+from scipy import integrate, stats
+from sklearn.metrics import f1_score
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -10,10 +16,21 @@ from palindrome_lens.model import ModelConfig, activations, hooked
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
 from palindrome_lens.sae.metrics import (
     CrossEntropy,
+    Reference,
+    agreement,
+    best_f1,
+    consistency,
     cross_entropy,
+    densities,
     explained_variance,
     firing_counts,
+    firing_f1,
     l0,
+    mean_max_cosine,
+    reference,
+    score,
+    shrinkage,
+    uniqueness,
 )
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
@@ -86,12 +103,15 @@ def test_recovered_cross_entropy_by_hand() -> None:
     found = CrossEntropy(clean=1.0, spliced=1.5, mean_ablated=3.0, zero_ablated=2.0)
     assert found.recovered_from_mean == pytest.approx(0.75)
     assert found.recovered_from_zero == pytest.approx(0.5)
+    assert found.added == pytest.approx(0.5)
 
 
 def test_splicing_in_the_activations_themselves_recovers_everything(
     model: TransformerBridge,
 ) -> None:
-    found = cross_entropy(model, TOKENS, linear(1.0, torch.zeros(96, dtype=torch.float64)))
+    found = cross_entropy(
+        model, TOKENS, CONFIG.hook, linear(1.0, torch.zeros(96, dtype=torch.float64))
+    )
     assert found.clean == evaluate(model, TOKENS).mean_loss
     assert found.spliced == pytest.approx(found.clean, abs=1e-12)
     assert found.recovered_from_mean == pytest.approx(1)
@@ -100,10 +120,261 @@ def test_splicing_in_the_activations_themselves_recovers_everything(
 
 def test_splicing_in_the_mean_or_zero_recovers_nothing_from_it(model: TransformerBridge) -> None:
     written = activations(model, inputs(TOKENS), [CONFIG.hook])[CONFIG.hook].flatten(start_dim=1)
-    mean = cross_entropy(model, TOKENS, linear(0.0, written.mean(dim=0)))
-    zero = cross_entropy(model, TOKENS, linear(0.0, torch.zeros(96, dtype=torch.float64)))
+    mean = cross_entropy(model, TOKENS, CONFIG.hook, linear(0.0, written.mean(dim=0)))
+    zero = cross_entropy(
+        model, TOKENS, CONFIG.hook, linear(0.0, torch.zeros(96, dtype=torch.float64))
+    )
     assert mean.spliced == pytest.approx(mean_ablate(model, TOKENS, CONFIG.hook).mean_loss)
     assert mean.recovered_from_mean == pytest.approx(0, abs=1e-9)
     assert zero.spliced == pytest.approx(zero_ablate(model, TOKENS, CONFIG.hook).mean_loss)
     assert zero.recovered_from_zero == pytest.approx(0, abs=1e-9)
     assert mean.zero_ablated == zero.zero_ablated != mean.mean_ablated
+
+
+def test_positions_one_by_one_are_spliced_in_where_they_were(model: TransformerBridge) -> None:
+    scaled = cross_entropy(model, TOKENS, CONFIG.hook, lambda x: 0.5 * x)
+    one_by_one = cross_entropy(
+        model, TOKENS, CONFIG.hook, lambda x: (0.5 * x.reshape(-1, 16)).view_as(x)
+    )
+    assert one_by_one == scaled
+    assert scaled.spliced != scaled.clean
+
+
+class Fixed(NamedTuple):
+    """A dictionary whose code is given."""
+
+    latents: Tensor
+    W_dec: Tensor
+    bias: Tensor
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents @ self.W_dec + self.bias
+
+
+SIMPLEX = torch.eye(4, dtype=torch.float64) - 0.25
+"""The effects of a slot's four letters: of squared length 3/4, with cosine −1/3, of sum 0."""
+
+
+def true_dictionary() -> tuple[Tensor, Reference, Fixed]:
+    """Activations that are exactly additive, their reference, and the dictionary they came from."""
+    vectors = torch.block_diag(SIMPLEX, 2 * SIMPLEX)
+    bias = torch.arange(8.0, dtype=torch.float64)
+    labels = torch.zeros(16, 8, dtype=torch.float64)
+    for i, string in enumerate(TINY.strings()):
+        labels[i, "abcd".index(string[1])] = 1
+        labels[i, 4 + "abcd".index(string[2])] = 1
+    x = labels @ vectors + bias
+    return x, reference(TINY, x), Fixed(labels, vectors, bias)
+
+
+def test_the_reference_is_what_additive_activations_were_made_of() -> None:
+    _, found, made = true_dictionary()
+    torch.testing.assert_close(found.vectors, made.W_dec)
+    torch.testing.assert_close(found.mean, made.bias)
+    assert torch.equal(found.labels, made.latents.bool())
+    assert found.names == ["a·", "b·", "c·", "d·", "·a", "·b", "·c", "·d"]
+    assert found.slots.tolist() == [0] * 4 + [1] * 4
+
+
+def test_a_reference_of_positions_holds_each_letter_at_the_query_that_predicts_it() -> None:
+    x = torch.randn(16, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = reference(TINY, x.reshape(-1, 3), "position")
+    for feature, (slot, letter) in enumerate((s, c) for s in range(2) for c in "abcd"):
+        query = TINY.mirrored_positions[1 - slot]
+        assert TINY.mirror_position(query) == slot + 1
+        has = torch.tensor([string[1 + slot] == letter for string in TINY.strings()])
+        wanted = x[has, query].mean(dim=0) - x[:, query].mean(dim=0)
+        torch.testing.assert_close(found.vectors[feature], wanted)
+        labels = found.labels[:, feature].reshape(16, 6)
+        assert torch.equal(labels[:, query], has)
+        assert int(labels.sum()) == 4
+
+
+def test_the_true_dictionary_scores_1() -> None:
+    x, truth, made = true_dictionary()
+    found = score(made, x, truth)
+    for name in (
+        *("explained_variance", "shrinkage", "mcc", "centred_mcc", "mean_max_cosine"),
+        *("coverage", "firing_coverage", "uniqueness"),
+    ):
+        assert getattr(found, name) == pytest.approx(1, abs=1e-12), name
+    assert (found.l0, found.n_latents, found.dead, found.dense) == (2, 8, 0, 8)
+    assert (found.matched, found.absorption) == (8, 0)
+    assert found.mse == pytest.approx(0, abs=1e-24)
+
+
+def test_order_length_and_sign_change_no_score() -> None:
+    x, truth, made = true_dictionary()
+    order = torch.tensor([3, 0, 7, 1, 2, 6, 5, 4])
+    factor = torch.tensor([2.0, -0.1, 1.0, -7.0, 0.5, 3.0, -1.0, 0.2], dtype=torch.float64)
+    other = Fixed(
+        (made.latents / factor)[:, order], (made.W_dec * factor[:, None])[order], made.bias
+    )
+    before, after = score(made, x, truth), score(other, x, truth)
+    for name, value in after._replace(dead=0, dense=8)._asdict().items():
+        assert value == pytest.approx(getattr(before, name), abs=1e-12), name
+    assert (after.dead, after.dense) == (3, 5)
+
+
+def test_a_merged_pair_loses_exactly_that() -> None:
+    x, truth, made = true_dictionary()
+    merged = Fixed(
+        torch.cat([made.latents[:, :2].sum(dim=1, keepdim=True), made.latents[:, 2:]], dim=1),
+        torch.cat([made.W_dec[:2].mean(dim=0, keepdim=True), made.W_dec[2:]]),
+        made.bias,
+    )
+    found = score(merged, x, truth)
+    cosine = 1 / math.sqrt(3)  # of e_a + e_b with e_a: (3/4 − 1/4) / (1 · √(3/4))
+    assert found.mcc == pytest.approx((6 + cosine) / 8)
+    assert found.matched == 7
+    assert found.mean_max_cosine == pytest.approx((6 + 2 * cosine) / 8)
+    assert found.coverage == pytest.approx((6 + 2 * 2 / 3) / 8)  # precision 1/2, recall 1
+    assert found.uniqueness == 1
+    # On half of the strings |e_a − e_b|² / 4 = 1/2 is lost, of 3/4 + 4 · 3/4 on each.
+    assert found.explained_variance == pytest.approx(1 - 0.25 / 3.75)
+    assert found.shrinkage == pytest.approx(1)  # a projection
+    assert found.absorption == 0
+
+
+def test_a_dead_latent_loses_exactly_that() -> None:
+    x, truth, made = true_dictionary()
+    latents = made.latents.clone()
+    latents[:, 0] = 0
+    found = score(made._replace(latents=latents), x, truth)
+    assert (found.dead, found.matched, found.uniqueness) == (1, 7, 1)
+    assert found.mcc == pytest.approx(7 / 8)
+    # The best that is left for it is a letter of the other slot: 1 of 4 hits, 1 of 4 found.
+    assert found.coverage == pytest.approx((7 + 1 / 4) / 8)
+    assert found.l0 == pytest.approx(2 - 1 / 4)
+
+
+def test_a_doubled_latent_is_not_unique() -> None:
+    x, truth, made = true_dictionary()
+    twice = Fixed(
+        torch.cat([made.latents, made.latents[:, :2]], dim=1)
+        * torch.tensor([0.5] * 2 + [1] * 6 + [0.5] * 2),
+        torch.cat([made.W_dec, made.W_dec[:2]]),
+        made.bias,
+    )
+    found = score(twice, x, truth)
+    assert found.uniqueness == pytest.approx(8 / 10)
+    for value in (found.explained_variance, found.mcc, found.centred_mcc, found.coverage):
+        assert value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("along", "rate"), [(1.0, 1 / 32), (0.5, 0.0)])
+def test_absorption_built_on_purpose(along: float, rate: float) -> None:
+    """A latent for the string ``aa`` that writes the first a, whose own latent then is silent."""
+    x, truth, made = true_dictionary()
+    latents = torch.cat([made.latents, torch.zeros(16, 1, dtype=torch.float64)], dim=1)
+    latents[0, 0], latents[0, 8] = 0, 1
+    first, second = (F.normalize(made.W_dec[i], dim=0) for i in (0, 4))
+    # Its cosine with the first a is 1/√2 in one case, 1/√5 in the other.
+    carrier = along * first + second
+    found = score(Fixed(latents, torch.cat([made.W_dec, carrier[None]]), made.bias), x, truth)
+    assert found.absorption == pytest.approx(rate)
+
+
+def test_a_dictionary_that_writes_a_fifth_too_little_shrinks_to_four_fifths() -> None:
+    x, truth, made = true_dictionary()
+    found = score(made._replace(W_dec=0.8 * made.W_dec), x, truth)
+    assert found.shrinkage == pytest.approx(0.8, abs=1e-12)
+    assert found.explained_variance == pytest.approx(1 - 0.2**2)
+    assert found.mcc == pytest.approx(1)
+
+
+def test_a_vector_moved_from_the_bias_to_all_atoms_of_a_slot_moves_the_mcc_alone() -> None:
+    x, truth, made = true_dictionary()
+    offset = torch.full((8,), 0.3, dtype=torch.float64)
+    atoms = made.W_dec + offset * (truth.slots == 0)[:, None]
+    before, after = (
+        score(made, x, truth),
+        score(Fixed(made.latents, atoms, made.bias - offset), x, truth),
+    )
+    # |e + c|² = 3/4 + 8 · 0.09, and c · e = 0, so the cosine is |e| / |e + c|.
+    assert after.mcc == pytest.approx((4 + 4 * math.sqrt(0.75 / (0.75 + 8 * 0.09))) / 8)
+    assert after.centred_mcc == pytest.approx(1)
+    assert after.explained_variance == pytest.approx(1)
+    assert after.coverage == before.coverage
+
+
+def drawn(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_best_f1_tries_every_threshold() -> None:
+    latents = drawn(0, 40, 5).round(decimals=1).relu()
+    labels = drawn(1, 40, 3) > 0.5
+    found = best_f1(latents, labels)
+    for j in range(5):
+        cuts = [c for c in latents[:, j].unique().tolist()[:-1]]
+        for f in range(3):
+            each = [f1_score(labels[:, f], latents[:, j] > cut) for cut in cuts]
+            assert found[j, f] == pytest.approx(max(each))
+            assert firing_f1(latents, labels)[j, f] == pytest.approx(each[0])
+
+
+def test_random_directions_agree_as_much_as_expected() -> None:
+    width, n = 12, 30
+    cosine_squared = stats.beta(0.5, (width - 1) / 2)
+    expected = integrate.quad(lambda t: 1 - cosine_squared.cdf(t * t) ** n, 0, 1)[0]
+    means = [mean_max_cosine(drawn(s, n, width), drawn(s + 900, 8, width)) for s in range(200)]
+    assert sum(means) / 200 == pytest.approx(expected, abs=0.005)
+
+    angle = (torch.arange(400, dtype=torch.float64) + 0.5) / 400 * math.pi / 2
+    one, other = angle[:, None], angle
+    best = torch.maximum(one.cos() + other.sin(), one.sin() + other.cos()) / 2
+    plane = torch.eye(2, dtype=torch.float64)
+    found = [agreement(drawn(s, 2, 2), plane).mcc for s in range(1500)]
+    assert sum(found) / 1500 == pytest.approx(float(best.mean()), abs=0.01)
+
+
+def test_latents_that_fire_at_random_have_the_expected_f1() -> None:
+    n, fires, has = 200, 30, 50
+    order = drawn(0, n, 3000).argsort(dim=0).argsort(dim=0)
+    found = firing_f1((order < fires).double(), (torch.arange(n) < has)[:, None])
+    assert float(found.mean()) == pytest.approx(2 * (fires * has / n) / (fires + has), abs=0.005)
+
+
+def test_seeds_agree_up_to_what_only_one_of_them_has() -> None:
+    first = drawn(0, 5, 8)
+    second = torch.cat([-2 * first.flip(0), torch.linalg.svd(first)[2][5:6]])
+    assert consistency(first, second) == consistency(second, first)
+    assert consistency(first, second).mcc == pytest.approx(5 / 6)
+    assert consistency(first, second).matched == 5
+
+
+def test_small_scores_by_hand() -> None:
+    latents = torch.tensor([[0.0, 1.0], [0.0, -3.0], [0.0, 0.5], [0.0, 2.0]])
+    assert densities(latents).tolist() == [0, 0.75]
+    x = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    assert shrinkage(x, torch.tensor([[0.5, 1.0], [1.5, 1.0]])) == pytest.approx((2 * 0.25 + 2) / 1)
+    assert uniqueness(torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.2]])) == pytest.approx(2 / 3)
+
+
+def test_what_cannot_be_scored_is_refused_in_one_sentence() -> None:
+    x, truth, made = true_dictionary()
+    nan = x.clone()
+    nan[3, 2] = torch.nan
+    cases = [
+        (made._replace(latents=0 * made.latents), x, "All 8 latents are dead"),
+        (made, nan, "1 numbers of the activations are not finite"),
+        (made._replace(W_dec=made.W_dec * torch.inf), x, "numbers of the atoms are not finite"),
+        (made._replace(latents=made.latents / 0), x, "numbers of the latents are not finite"),
+        (made, x[:, 1:], "Activations have 7 numbers, the dictionary's atoms 8"),
+        (made, x[1:], "There are 15 samples; the reference labels 16"),
+        (made, torch.ones_like(x), r"All inputs are equal \(variance 0\)"),
+        (made._replace(W_dec=made.W_dec[:, :5]), x, "the dictionary's atoms 5"),
+    ]
+    for dictionary, data, message in cases:
+        with pytest.raises(ValueError, match=message):
+            score(dictionary, data, truth)
+    with pytest.raises(ValueError, match="needs 96"):
+        reference(TINY, x, "position")
+    with pytest.raises(ValueError, match="activations are not finite"):
+        reference(TINY, nan)
+    with pytest.raises(ValueError, match="no factor relates them"):
+        shrinkage(x, x.mean(dim=0).expand_as(x))

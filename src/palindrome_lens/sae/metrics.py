@@ -1,21 +1,98 @@
-"""How good an autoencoder is, each number over every string it is given."""
+"""How good a dictionary is, each number over every sample it is given.
 
-from typing import NamedTuple
+A *dictionary* is anything with atoms that can encode and decode: an autoencoder, or a control that
+was never trained. A *sample* is what it encodes at once, a string or one position of a string. In
+large models the true features are unknown; here the labels are exact, and so is what they score.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
 
 import torch
-from jaxtyping import Float, Int64
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens import anova
 from palindrome_lens.circuits.interventions import evaluate_with, mean_ablate, zero_ablate
-from palindrome_lens.sae.autoencoders import Autoencoder
+from palindrome_lens.matching import match
+from palindrome_lens.task import Task
 from palindrome_lens.training import evaluate
+
+DENSE = 0.1
+"""A latent that fires on a larger share of the samples is dense (Sun et al., arXiv:2506.15679)."""
+ALIGNED = 0.5
+"""Least cosine of an atom and a feature's vector at which the atom may carry the feature."""
+TIE = 1e-6
+"""Weight of a cosine beside an F1: it decides where two latents fit a feature equally well."""
+
+
+class Dictionary(Protocol):
+    """What all scores need; the autoencoders have it, and so have the controls."""
+
+    @property
+    def W_dec(self) -> Float[Tensor, "d_sae d_in"]: ...
+
+    def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]: ...
+
+    def decode(self, latents: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_in"]: ...
+
+
+class Reference(NamedTuple):
+    """The features that a dictionary should find, and exactly where each is present."""
+
+    mean: Float[Tensor, "d_in"]
+    vectors: Float[Tensor, "feature d_in"]
+    """Feature = slot · letters + letter. The vectors of a slot sum to 0."""
+    labels: Bool[Tensor, "sample feature"]
+    slots: Int64[Tensor, "feature"]
+    names: list[str]
+    """``··m``: the letter in its slot, a dot where any will do."""
+
+
+def reference(
+    task: Task,
+    x: Float[Tensor, "sample d_in"],
+    inputs: Literal["string", "position"] = "string",
+) -> Reference:
+    """The effect of each letter in each slot (:mod:`palindrome_lens.anova`), as features.
+
+    With "string" a vector is the letter's effect at all positions side by side. With "position" a
+    sample is one position, and the vector is the effect at the one query that predicts the letter;
+    only samples at that query have the feature. What a letter does elsewhere is left out.
+
+    Args:
+        x: activations of all strings in the order of ``Task.strings``; with "position" the
+            positions of a string follow each other.
+
+    Raises:
+        ValueError: the number of samples is another, or an activation is not finite.
+    """
+    each = {"string": 1, "position": task.n_positions}[inputs]
+    if len(x) != task.size * each:
+        raise ValueError(
+            f"There are {len(x):,} samples; this reference needs {task.size * each:,}."
+        )
+    _check_finite(x, "activations")
+    n, h = len(task.alphabet), task.half_length
+    split = anova.decompose(anova.by_slot(task, x.reshape(task.size, each, -1)), h)
+    strings = torch.cartesian_prod(*[torch.arange(n)] * h).reshape(task.size, h)
+    has = F.one_hot(strings, n).bool().flatten(start_dim=1)
+    slots = torch.arange(h).repeat_interleave(n)
+    effects = torch.cat([split.effects[(slot,)].reshape(n, each, -1) for slot in range(h)])
+    names = ["·" * slot + c + "·" * (h - slot - 1) for slot in range(h) for c in task.alphabet]
+    query = torch.zeros_like(slots) if each == 1 else 2 * h - slots
+    here = torch.arange(each)[:, None] == query
+    labels = (has[:, None] & here).flatten(end_dim=1)
+    return Reference(x.mean(dim=0), effects[torch.arange(h * n), query], labels, slots, names)
 
 
 def explained_variance(
-    x: Float[Tensor, "strings d_in"], reconstruction: Float[Tensor, "strings d_in"]
+    x: Float[Tensor, "sample d_in"], reconstruction: Float[Tensor, "sample d_in"]
 ) -> float:
-    """1 − ‖x − x̂‖² / ‖x − x̄‖², summed over strings and dimensions, x̄ the mean of each dimension.
+    """1 − ‖x − x̂‖² / ‖x − x̄‖², summed over samples and dimensions, x̄ the mean of each dimension.
 
     Predicting the mean scores 0. Measured about zero instead, the mean alone would score well.
 
@@ -30,14 +107,298 @@ def explained_variance(
     return float(1 - (x - reconstruction).square().sum() / variance)
 
 
-def firing_counts(latents: Float[Tensor, "strings d_sae"]) -> Int64[Tensor, "d_sae"]:
-    """On how many strings each latent is above 0."""
+def mse(x: Float[Tensor, "sample d_in"], reconstruction: Float[Tensor, "sample d_in"]) -> float:
+    """Mean of (x − x̂)² over samples and dimensions, in squared units of the activations."""
+    return float(F.mse_loss(reconstruction, x))
+
+
+def shrinkage(
+    x: Float[Tensor, "sample d_in"], reconstruction: Float[Tensor, "sample d_in"]
+) -> float:
+    """The γ for which x̂ / γ comes closest to x: below 1 where reconstructions are too short.
+
+    γ = Σ ‖x̂‖² / Σ x̂ · x (Rajamanoharan et al., arXiv:2404.16014, the relative reconstruction
+    bias; Wright and Sharkey 2024 named the effect). Here both are taken about the mean of x, as in
+    :func:`explained_variance`: the mean is not shrunk, and would hide what is.
+
+    Raises:
+        ValueError: the reconstruction is the mean itself, or unrelated to the data.
+    """
+    centred, rebuilt = x - x.mean(dim=0), reconstruction - x.mean(dim=0)
+    along = (centred * rebuilt).sum()
+    if along == 0:
+        raise ValueError("The reconstruction does not vary with the data; no factor relates them.")
+    return float(rebuilt.square().sum() / along)
+
+
+def firing_counts(latents: Float[Tensor, "sample d_sae"]) -> Int64[Tensor, "d_sae"]:
+    """On how many samples each latent is above 0."""
     return (latents > 0).sum(dim=0)
 
 
-def l0(latents: Float[Tensor, "strings d_sae"]) -> float:
-    """Mean number of latents that are not 0, per string."""
+def densities(latents: Float[Tensor, "sample d_sae"]) -> Float[Tensor, "d_sae"]:
+    """The share of samples on which each latent is above 0: 0 is *dead*, above 0.1 *dense*."""
+    return (latents > 0).double().mean(dim=0)
+
+
+def l0(latents: Float[Tensor, "sample d_sae"]) -> float:
+    """Mean number of latents that are not 0, per sample."""
     return float((latents != 0).sum(dim=1).double().mean())
+
+
+class Agreement(NamedTuple):
+    """How well directions agree with others, one to one."""
+
+    mcc: float
+    """Mean |cosine| over the reference features (or the larger of two sets); without partner 0."""
+    matched: int
+    """How many have a partner at all: as many as the smaller set has."""
+
+
+def agreement(
+    directions: Float[Tensor, "latent d_in"], others: Float[Tensor, "other d_in"]
+) -> Agreement:
+    """Mean correlation coefficient: |cosine| after Hungarian matching.
+
+    Length, sign and order of the directions do not matter. It is the score of Hyvärinen and
+    Morioka (2016) with cosines in place of correlations, as for autoencoders in Song et al.
+    (arXiv:2505.20254).
+
+    Raises:
+        ValueError: a set is empty, the widths differ, or a direction has length 0.
+    """
+    pairs = match(directions, others)
+    return Agreement(float(pairs.cosine.abs().sum()) / len(others), len(pairs.true))
+
+
+def consistency(
+    first: Float[Tensor, "latent d_in"], second: Float[Tensor, "other d_in"]
+) -> Agreement:
+    """Agreement of the live atoms of two seeds (PW-MCC, Song et al., arXiv:2505.20254).
+
+    The mean is over the larger set: a latent that the other seed does not have at all counts 0.
+    """
+    return agreement(*sorted((first, second), key=len))
+
+
+def mean_max_cosine(
+    directions: Float[Tensor, "latent d_in"], vectors: Float[Tensor, "feature d_in"]
+) -> float:
+    """Mean over features of the largest |cosine| with any direction (Sharkey et al. 2022).
+
+    One direction may serve many features, so this is never below the matched mean.
+    """
+    cosines = F.normalize(vectors, dim=1) @ F.normalize(directions, dim=1).T
+    return float(cosines.abs().amax(dim=1).mean())
+
+
+def centred_mcc(
+    directions: Float[Tensor, "latent d_in"],
+    reference: Reference,
+    f1: Float[Tensor, "latent feature"],
+) -> float:
+    """The MCC that is left when each slot may take one vector off all its directions.
+
+    One letter of each slot is always there. Add a vector c to what stands for each of its letters,
+    take c from the decoder's bias, and every reconstruction is as before: the data do not say
+    where the 26 directions have their centre. The reference puts it at 0, and the cosine depends
+    on it. So here latents are paired with features by F1, and by cosine only among equals. For
+    each slot, the c and the lengths s are found that make the sum of ‖s d − c − v‖² over its pairs
+    least (d an atom of length 1, v the feature's vector); then s d − c is compared with v. A
+    feature without a partner counts 0. A single pair can always be fitted; 26 cannot, and a random
+    dictionary says by how much.
+    """
+    cosines = F.normalize(directions, dim=1) @ F.normalize(reference.vectors, dim=1).T
+    fit = (f1 + TIE * cosines.abs()).T
+    rows, columns = linear_sum_assignment(fit.numpy(), maximize=True)
+    total = 0.0
+    for slot in reference.slots.unique():
+        mine = torch.as_tensor(reference.slots[rows] == slot)
+        true = reference.vectors[rows][mine]
+        own = F.normalize(directions[columns][mine], dim=1)
+        # For a given c the best s is d · (v + c); what is left is v + c without its part along d.
+        left = true - own * (own * true).sum(dim=1, keepdim=True)
+        across = len(own) * torch.eye(own.shape[1], dtype=own.dtype) - own.T @ own
+        offset = -torch.linalg.pinv(across, hermitian=True) @ left.sum(dim=0)
+        fitted = own * (own * (true + offset)).sum(dim=1, keepdim=True) - offset
+        total += float(F.cosine_similarity(fitted, true, dim=1).abs().sum())
+    return total / len(reference.vectors)
+
+
+def best_f1(
+    latents: Float[Tensor, "sample d_sae"], labels: Bool[Tensor, "sample feature"]
+) -> Float[Tensor, "d_sae feature"]:
+    """The F1 of "latent > t" as a test for each feature, with the best t ≥ 0 of each pair.
+
+    Exact: samples are sorted by the latent once, and every place where its value changes is tried.
+    A latent that is never above 0 scores 0.
+    """
+    wanted = labels.float()
+    positives = wanted.sum(dim=0)
+    found = torch.zeros(latents.shape[1], labels.shape[1], dtype=torch.float64)
+    for j, values in enumerate(latents.T):
+        fires = (values > 0).nonzero().squeeze(1)
+        if len(fires) == 0:
+            continue
+        ordered, order = values[fires].sort(descending=True)
+        # Counts stay below 2^24, up to where float32 is exact.
+        hits = wanted[fires[order]].cumsum(dim=0)
+        ends = (ordered != F.pad(ordered[1:], (0, 1))).nonzero().squeeze(1)
+        f1 = 2 * hits[ends].double() / (ends[:, None] + 1 + positives)
+        found[j] = f1.amax(dim=0)
+    return found
+
+
+def firing_f1(
+    latents: Float[Tensor, "sample d_sae"], labels: Bool[Tensor, "sample feature"]
+) -> Float[Tensor, "d_sae feature"]:
+    """The F1 of "latent > 0" as a test for each feature; a pair of two empty sets scores 0."""
+    fires = (latents > 0).double()
+    wanted = labels.double()
+    size = fires.sum(dim=0)[:, None] + wanted.sum(dim=0)
+    return 2 * (fires.T @ wanted) / size.clamp(min=1)
+
+
+def coverage(f1: Float[Tensor, "d_sae feature"]) -> float:
+    """Mean over features of the best latent's F1 (Karvonen et al., arXiv:2408.00113).
+
+    They try ten thresholds for each latent; :func:`best_f1` tries all.
+    """
+    return float(f1.amax(dim=0).mean())
+
+
+def uniqueness(f1: Float[Tensor, "latent feature"]) -> float:
+    """Different features among the best ones of all latents, divided by the number of latents.
+
+    1 where no two latents are best at the same feature. Pass live latents alone.
+    """
+    return len(f1.argmax(dim=1).unique()) / len(f1)
+
+
+def absorption(
+    latents: Float[Tensor, "sample latent"],
+    directions: Float[Tensor, "latent d_in"],
+    reference: Reference,
+    f1: Float[Tensor, "latent feature"],
+) -> float:
+    """How often a feature is carried by another latent while its own is silent.
+
+    After Chanin et al. (arXiv:2409.14507), with labels in place of a probe: a feature's own latent
+    is the one with the best F1. A pair of a sample and a feature that it has is absorbed if that
+    latent is not above 0, and another one is whose atom's cosine with the feature's vector exceeds
+    0.5. (They ask for 0.025, in spaces of thousands of dimensions, and for the largest effect.)
+    The rate is over all pairs of a sample and a feature that it has.
+    """
+    own = f1.argmax(dim=0)
+    fires = (latents > 0).double()
+    aligned = F.normalize(directions, dim=1) @ F.normalize(reference.vectors, dim=1).T > ALIGNED
+    aligned[own, torch.arange(len(own))] = False
+    carried = fires @ aligned.double() > 0
+    absorbed = reference.labels & (fires[:, own] == 0) & carried
+    return float(absorbed.sum() / reference.labels.sum())
+
+
+class Scores(NamedTuple):
+    """All scores of one dictionary but the cross-entropy, which needs the model."""
+
+    l0: float
+    explained_variance: float
+    mse: float
+    shrinkage: float
+    n_latents: int
+    dead: int
+    """Latents that are above 0 on no sample."""
+    dense: int
+    """Latents that are above 0 on more than a tenth of the samples."""
+    mcc: float
+    matched: int
+    """Features that have a partner among the live latents; the others count 0 in ``mcc``."""
+    centred_mcc: float
+    mean_max_cosine: float
+    coverage: float
+    firing_coverage: float
+    """Coverage with the threshold 0 in place of the best one."""
+    uniqueness: float
+    absorption: float
+
+
+def score(dictionary: Dictionary, x: Float[Tensor, "sample d_in"], reference: Reference) -> Scores:
+    """Every score of a dictionary on all samples.
+
+    A latent that takes both signs counts as two in coverage, uniqueness and absorption: what it
+    is above 0, and what it is below, with the opposite atom. For non-negative latents that
+    changes nothing. Directions are compared over the latents that are not 0 on every sample; one
+    whose atom has length 0 is dead.
+
+    Raises:
+        ValueError: the widths or numbers of samples differ, a number is not finite, the
+            activations do not vary, or no latent is live.
+    """
+    with torch.no_grad():
+        _check(dictionary, x, reference)
+        latents = dictionary.encode(x)
+        rebuilt = dictionary.decode(latents)
+        _check_finite(latents, "latents")
+        _check_finite(rebuilt, "reconstructions")
+        atoms = dictionary.W_dec.detach()
+        density = densities(latents)
+        directed = atoms.norm(dim=1) > 0
+        live = (latents != 0).any(dim=0) & directed
+        if not live.any():
+            raise ValueError(f"All {len(atoms):,} latents are dead; there is nothing to score.")
+        parts, directions = rectified(latents[:, live], atoms[live])
+        f1 = best_f1(parts, reference.labels)
+        agreed = agreement(atoms[live], reference.vectors)
+        return Scores(
+            l0=l0(latents),
+            explained_variance=explained_variance(x, rebuilt),
+            mse=mse(x, rebuilt),
+            shrinkage=shrinkage(x, rebuilt),
+            n_latents=len(atoms),
+            dead=int(((density == 0) | ~directed).sum()),
+            dense=int((density > DENSE).sum()),
+            mcc=agreed.mcc,
+            matched=agreed.matched,
+            centred_mcc=centred_mcc(directions, reference, f1),
+            mean_max_cosine=mean_max_cosine(atoms[live], reference.vectors),
+            coverage=coverage(f1),
+            firing_coverage=coverage(firing_f1(parts, reference.labels)),
+            uniqueness=uniqueness(f1),
+            absorption=absorption(parts, directions, reference, f1),
+        )
+
+
+def rectified(
+    latents: Float[Tensor, "sample d_sae"], atoms: Float[Tensor, "d_sae d_in"]
+) -> tuple[Float[Tensor, "sample part"], Float[Tensor, "part d_in"]]:
+    """The same code without negative numbers: a latent with some becomes two with opposite atoms.
+
+    Parts that are 0 everywhere are left out.
+    """
+    parts = torch.cat([latents.relu(), (-latents).relu()], dim=1)
+    used = parts.any(dim=0)
+    return parts[:, used], torch.cat([atoms, -atoms])[used]
+
+
+def _check(dictionary: Dictionary, x: Tensor, reference: Reference) -> None:
+    widths = (x.shape[1], dictionary.W_dec.shape[1], reference.vectors.shape[1])
+    if len(set(widths)) > 1:
+        raise ValueError(
+            "Activations have {} numbers, the dictionary's atoms {}, the reference's vectors "
+            "{}; they must agree.".format(*widths)
+        )
+    if len(x) != len(reference.labels):
+        raise ValueError(
+            f"There are {len(x):,} samples; the reference labels {len(reference.labels):,}."
+        )
+    _check_finite(x, "activations")
+    _check_finite(dictionary.W_dec, "atoms")
+
+
+def _check_finite(values: Tensor, name: str) -> None:
+    bad = int((~values.isfinite()).sum())
+    if bad:
+        raise ValueError(f"{bad:,} numbers of the {name} are not finite (NaN or infinite).")
 
 
 class CrossEntropy(NamedTuple):
@@ -45,9 +406,14 @@ class CrossEntropy(NamedTuple):
 
     clean: float
     spliced: float
-    """The autoencoder's reconstruction in place of the activations."""
+    """The dictionary's reconstruction in place of the activations."""
     mean_ablated: float
     zero_ablated: float
+
+    @property
+    def added(self) -> float:
+        """spliced − clean, in nats."""
+        return self.spliced - self.clean
 
     @property
     def recovered_from_mean(self) -> float:
@@ -60,19 +426,44 @@ class CrossEntropy(NamedTuple):
         return (self.zero_ablated - self.spliced) / (self.zero_ablated - self.clean)
 
 
+Reconstruct = Callable[[Float[Tensor, "batch d_in"]], Float[Tensor, "batch d_in"]]
+
+
 def cross_entropy(
-    model: TransformerBridge, tokens: Int64[Tensor, "strings length"], autoencoder: Autoencoder
+    model: TransformerBridge,
+    tokens: Int64[Tensor, "strings length"],
+    hook: str,
+    reconstruct: Reconstruct,
 ) -> CrossEntropy:
-    """What splicing in the reconstruction costs, against removing the activations altogether."""
-    hook = autoencoder.config.hook
+    """What splicing in the reconstruction costs, against removing the activations altogether.
 
-    def splice(value: Tensor) -> Tensor:
-        with torch.no_grad():
-            return autoencoder(value.flatten(start_dim=1)).view_as(value)
+    For many dictionaries, compute it once and ``_replace(spliced=spliced_loss(...))``.
 
+    Args:
+        reconstruct: of the activations of all positions side by side. An autoencoder of single
+            positions is wrapped: ``lambda x: sae(x.reshape(-1, d)).view_as(x)``.
+
+    Raises:
+        ValueError: an unknown hook name.
+    """
     return CrossEntropy(
+        spliced=spliced_loss(model, tokens, hook, reconstruct),
         clean=evaluate(model, tokens).mean_loss,
-        spliced=evaluate_with(model, tokens, hook, splice).mean_loss,
         mean_ablated=mean_ablate(model, tokens, hook).mean_loss,
         zero_ablated=zero_ablate(model, tokens, hook).mean_loss,
     )
+
+
+def spliced_loss(
+    model: TransformerBridge,
+    tokens: Int64[Tensor, "strings length"],
+    hook: str,
+    reconstruct: Reconstruct,
+) -> float:
+    """Mean loss over all positions, in nats, with the reconstruction in place."""
+
+    def splice(value: Tensor) -> Tensor:
+        with torch.no_grad():
+            return reconstruct(value.flatten(start_dim=1)).view_as(value)
+
+    return evaluate_with(model, tokens, hook, splice).mean_loss
