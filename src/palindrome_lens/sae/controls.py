@@ -1,0 +1,128 @@
+"""Dictionaries that no autoencoder learned, to be scored beside those that one did."""
+
+import warnings
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from sklearn.decomposition import FastICA
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from palindrome_lens.atoms import pursue, unit
+from palindrome_lens.sae.metrics import Reference
+
+RANK = 1e-9
+"""A singular value below this part of the largest is rounding, and no direction of the data."""
+
+
+class Linear(NamedTuple):
+    """A dictionary whose latents are linear in its input, and take both signs."""
+
+    centre: Float[Tensor, "d_in"]
+    W_enc: Float[Tensor, "d_in d_sae"]
+    W_dec: Float[Tensor, "d_sae d_in"]
+
+    def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
+        return (x - self.centre) @ self.W_enc
+
+    def decode(self, latents: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_in"]:
+        return latents @ self.W_dec + self.centre
+
+
+class Pursued(NamedTuple):
+    """Given atoms, encoded by orthogonal matching pursuit (:func:`palindrome_lens.atoms.pursue`).
+
+    Pursuit is a better encoder than an affine map: what such a dictionary scores is due to its
+    atoms. Its latents can be negative.
+    """
+
+    centre: Float[Tensor, "d_in"]
+    W_dec: Float[Tensor, "d_sae d_in"]
+    """Of length 1."""
+    active: int
+
+    def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
+        return pursue(x - self.centre, self.W_dec, self.active)
+
+    def decode(self, latents: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_in"]:
+        return latents @ self.W_dec + self.centre
+
+
+class Given(NamedTuple):
+    """A dictionary made on purpose, whose code for all samples is written down."""
+
+    centre: Float[Tensor, "d_in"]
+    W_dec: Float[Tensor, "d_sae d_in"]
+    latents: Float[Tensor, "sample d_sae"]
+
+    def encode(self, x: Float[Tensor, "sample d_in"]) -> Float[Tensor, "sample d_sae"]:
+        if len(x) != len(self.latents):
+            raise ValueError(f"The code of {len(self.latents):,} samples is given, not {len(x):,}.")
+        return self.latents
+
+    def decode(self, latents: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_in"]:
+        return latents @ self.W_dec + self.centre
+
+
+def neurons(x: Float[Tensor, "sample d_in"]) -> Linear:
+    """Each number of the activations is a latent of its own."""
+    same = torch.eye(x.shape[1], dtype=x.dtype)
+    return Linear(torch.zeros_like(x[0]), same, same)
+
+
+def pca(x: Float[Tensor, "sample d_in"]) -> Linear:
+    """All principal components along which the data vary at all.
+
+    Raises:
+        ValueError: the data do not vary.
+    """
+    _, singular, components = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    if singular[0] <= RANK * x.norm():
+        raise ValueError("All inputs are equal; they have no principal components.")
+    kept = components[singular > RANK * singular[0]]
+    return Linear(x.mean(dim=0), kept.T, kept)
+
+
+def ica(x: Float[Tensor, "sample d_in"], n_samples: int = 5000, seed: int = 0) -> Linear:
+    """As many independent components as :func:`pca` has, by FastICA (Hyvärinen and Oja 2000).
+
+    It sees ``n_samples`` drawn samples, for speed, and stops after 60 iterations at the latest.
+
+    Raises:
+        ValueError: there are fewer samples, or the data do not vary.
+    """
+    if not 1 <= n_samples <= len(x):
+        raise ValueError(f"{n_samples:,} samples were asked for; there are {len(x):,}.")
+    drawn = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n_samples]]
+    axes = pca(drawn)
+    deviation = axes.encode(drawn).std(dim=0, correction=0)
+    white = axes.encode(drawn) / deviation
+    fit = FastICA(whiten=False, max_iter=60, random_state=seed)
+    # Several threads wait for each other at this size, and are ten times slower. Components that
+    # are nearly Gaussian never settle; the others have long done so when the iterations end.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        turn = torch.as_tensor(fit.fit(white.numpy()).components_)
+    return Linear(x.mean(dim=0), axes.W_enc / deviation @ turn.T, turn * deviation @ axes.W_dec)
+
+
+def random(x: Float[Tensor, "sample d_in"], n_latents: int, active: int, seed: int = 0) -> Pursued:
+    """Directions drawn uniformly; each sample is encoded with ``active`` of them."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(n_latents, x.shape[1], dtype=torch.float64, generator=generator)
+    return Pursued(x.mean(dim=0), unit(drawn), active)
+
+
+def ceiling(reference: Reference, active: int) -> Pursued:
+    """The reference itself as a dictionary; it is not told which features are present.
+
+    Raises:
+        ValueError: a feature's vector has length 0.
+    """
+    lengths = reference.vectors.norm(dim=1)
+    if not bool((lengths > 0).all()):
+        name = reference.names[int((lengths == 0).nonzero()[0])]
+        raise ValueError(f"The vector of the feature {name} has length 0; it has no direction.")
+    return Pursued(reference.mean, unit(reference.vectors), active)

@@ -1,0 +1,85 @@
+"""The controls, where what they must find is known."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from palindrome_lens.sae import controls
+from palindrome_lens.sae.metrics import Dictionary, agreement, reference, score
+from palindrome_lens.task import Task
+
+TASK = Task(alphabet="abcdef", half_length=2)
+
+
+def drawn(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def additive() -> Tensor:
+    """A vector for each letter in each slot, in 60 numbers, the last of them always 1."""
+    first, second = drawn(0, 6, 60), drawn(1, 6, 60)
+    x = (first[:, None] + second[None]).reshape(36, 60)
+    x[:, -1] = 1
+    return x
+
+
+def test_every_control_rebuilds_what_it_can() -> None:
+    x = additive()
+    truth = reference(TASK, x)
+    found: dict[str, Dictionary] = {
+        "neurons": controls.neurons(x),
+        "pca": controls.pca(x),
+        "ica": controls.ica(x, n_samples=36),
+        "ceiling": controls.ceiling(truth, active=2),
+    }
+    for name, dictionary in found.items():
+        scores = score(dictionary, x, truth)
+        assert scores.explained_variance == pytest.approx(1, abs=1e-9), name
+        assert scores.n_latents == {"neurons": 60, "pca": 10, "ica": 10, "ceiling": 12}[name]
+
+
+def test_the_reference_pursued_is_the_ceiling() -> None:
+    x = additive()
+    scores = score(controls.ceiling(reference(TASK, x), active=2), x, reference(TASK, x))
+    assert scores.l0 == 2
+    assert scores.coverage == scores.firing_coverage == 1
+    assert scores.mcc == scores.centred_mcc == pytest.approx(1)
+
+
+def test_principal_components_are_orthogonal_and_take_the_variance_in_turn() -> None:
+    x = drawn(2, 500, 4) * torch.tensor([1.0, 5.0, 0.0, 2.0]) + 3
+    found = controls.pca(x)
+    torch.testing.assert_close(found.W_dec @ found.W_dec.T, torch.eye(3, dtype=torch.float64))
+    wanted = torch.linalg.eigvalsh(torch.cov(x.T, correction=0)).flip(0)[:3]
+    torch.testing.assert_close(found.encode(x).var(dim=0, correction=0), wanted)
+
+
+def test_ica_separates_independent_sources_that_pca_does_not() -> None:
+    sources = (drawn(3, 2000, 3).abs() > 1.8).double() * torch.tensor([1.0, 2.0, 3.0])
+    directions = drawn(4, 3, 6)
+    x = sources @ directions
+    assert agreement(controls.ica(x, 2000).W_dec, directions).mcc > 0.999
+    assert agreement(controls.pca(x).W_dec, directions).mcc < 0.95
+
+
+def test_a_random_dictionary_is_drawn_by_its_seed_and_keeps_its_number_active() -> None:
+    x = drawn(5, 50, 8)
+    found = controls.random(x, n_latents=30, active=3, seed=1)
+    assert torch.equal(found.W_dec, controls.random(x, 30, 3, seed=1).W_dec)
+    assert not torch.equal(found.W_dec, controls.random(x, 30, 3, seed=2).W_dec)
+    torch.testing.assert_close(found.W_dec.norm(dim=1), torch.ones(30, dtype=torch.float64))
+    assert ((found.encode(x) != 0).sum(dim=1) == 3).all()
+
+
+def test_what_cannot_be_is_refused_in_one_sentence() -> None:
+    x = additive()
+    with pytest.raises(ValueError, match="no principal components"):
+        controls.pca(torch.ones(4, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="5,000 samples were asked for; there are 36"):
+        controls.ica(x)
+    truth = reference(TASK, x)
+    flat = truth._replace(vectors=truth.vectors * (torch.arange(12) != 7)[:, None])
+    with pytest.raises(ValueError, match="feature ·b has length 0"):
+        controls.ceiling(flat, active=2)
+    with pytest.raises(ValueError, match="13 active"):
+        controls.ceiling(truth, active=13).encode(x)
