@@ -81,5 +81,7 @@ def test_what_cannot_be_is_refused_in_one_sentence() -> None:
     flat = truth._replace(vectors=truth.vectors * (torch.arange(12) != 7)[:, None])
     with pytest.raises(ValueError, match="feature ·b has length 0"):
         controls.ceiling(flat, active=2)
+    with pytest.raises(ValueError, match="code of 36 samples is given, not 35"):
+        controls.Given(x[0], truth.vectors, truth.labels.double()).encode(x[1:])
     with pytest.raises(ValueError, match="13 active"):
         controls.ceiling(truth, active=13).encode(x)

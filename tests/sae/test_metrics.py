@@ -1,7 +1,6 @@
 """What the scores of a dictionary are where the answer is known."""
 
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from palindrome_lens.circuits.interventions import mean_ablate, zero_ablate
 from palindrome_lens.model import ModelConfig, activations, hooked
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
+from palindrome_lens.sae.controls import Given
 from palindrome_lens.sae.metrics import (
     CrossEntropy,
     Reference,
@@ -140,25 +140,11 @@ def test_positions_one_by_one_are_spliced_in_where_they_were(model: TransformerB
     assert scaled.spliced != scaled.clean
 
 
-class Fixed(NamedTuple):
-    """A dictionary whose code is given."""
-
-    latents: Tensor
-    W_dec: Tensor
-    bias: Tensor
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.latents
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return latents @ self.W_dec + self.bias
-
-
 SIMPLEX = torch.eye(4, dtype=torch.float64) - 0.25
 """The effects of a slot's four letters: of squared length 3/4, with cosine −1/3, of sum 0."""
 
 
-def true_dictionary() -> tuple[Tensor, Reference, Fixed]:
+def true_dictionary() -> tuple[Tensor, Reference, Given]:
     """Activations that are exactly additive, their reference, and the dictionary they came from."""
     vectors = torch.block_diag(SIMPLEX, 2 * SIMPLEX)
     bias = torch.arange(8.0, dtype=torch.float64)
@@ -167,13 +153,13 @@ def true_dictionary() -> tuple[Tensor, Reference, Fixed]:
         labels[i, "abcd".index(string[1])] = 1
         labels[i, 4 + "abcd".index(string[2])] = 1
     x = labels @ vectors + bias
-    return x, reference(TINY, x), Fixed(labels, vectors, bias)
+    return x, reference(TINY, x), Given(bias, vectors, labels)
 
 
 def test_the_reference_is_what_additive_activations_were_made_of() -> None:
     _, found, made = true_dictionary()
     torch.testing.assert_close(found.vectors, made.W_dec)
-    torch.testing.assert_close(found.mean, made.bias)
+    torch.testing.assert_close(found.mean, made.centre)
     assert torch.equal(found.labels, made.latents.bool())
     assert found.names == ["a·", "b·", "c·", "d·", "·a", "·b", "·c", "·d"]
     assert found.slots.tolist() == [0] * 4 + [1] * 4
@@ -210,8 +196,8 @@ def test_order_length_and_sign_change_no_score() -> None:
     x, truth, made = true_dictionary()
     order = torch.tensor([3, 0, 7, 1, 2, 6, 5, 4])
     factor = torch.tensor([2.0, -0.1, 1.0, -7.0, 0.5, 3.0, -1.0, 0.2], dtype=torch.float64)
-    other = Fixed(
-        (made.latents / factor)[:, order], (made.W_dec * factor[:, None])[order], made.bias
+    other = Given(
+        made.centre, (made.W_dec * factor[:, None])[order], (made.latents / factor)[:, order]
     )
     before, after = score(made, x, truth), score(other, x, truth)
     for name, value in after._replace(dead=0, dense=8)._asdict().items():
@@ -221,10 +207,10 @@ def test_order_length_and_sign_change_no_score() -> None:
 
 def test_a_merged_pair_loses_exactly_that() -> None:
     x, truth, made = true_dictionary()
-    merged = Fixed(
-        torch.cat([made.latents[:, :2].sum(dim=1, keepdim=True), made.latents[:, 2:]], dim=1),
+    merged = Given(
+        made.centre,
         torch.cat([made.W_dec[:2].mean(dim=0, keepdim=True), made.W_dec[2:]]),
-        made.bias,
+        torch.cat([made.latents[:, :2].sum(dim=1, keepdim=True), made.latents[:, 2:]], dim=1),
     )
     found = score(merged, x, truth)
     cosine = 1 / math.sqrt(3)  # of e_a + e_b with e_a: (3/4 − 1/4) / (1 · √(3/4))
@@ -253,11 +239,11 @@ def test_a_dead_latent_loses_exactly_that() -> None:
 
 def test_a_doubled_latent_is_not_unique() -> None:
     x, truth, made = true_dictionary()
-    twice = Fixed(
+    twice = Given(
+        made.centre,
+        torch.cat([made.W_dec, made.W_dec[:2]]),
         torch.cat([made.latents, made.latents[:, :2]], dim=1)
         * torch.tensor([0.5] * 2 + [1] * 6 + [0.5] * 2),
-        torch.cat([made.W_dec, made.W_dec[:2]]),
-        made.bias,
     )
     found = score(twice, x, truth)
     assert found.uniqueness == pytest.approx(8 / 10)
@@ -274,7 +260,7 @@ def test_absorption_built_on_purpose(along: float, rate: float) -> None:
     first, second = (F.normalize(made.W_dec[i], dim=0) for i in (0, 4))
     # Its cosine with the first a is 1/√2 in one case, 1/√5 in the other.
     carrier = along * first + second
-    found = score(Fixed(latents, torch.cat([made.W_dec, carrier[None]]), made.bias), x, truth)
+    found = score(Given(made.centre, torch.cat([made.W_dec, carrier[None]]), latents), x, truth)
     assert found.absorption == pytest.approx(rate)
 
 
@@ -292,7 +278,7 @@ def test_a_vector_moved_from_the_bias_to_all_atoms_of_a_slot_moves_the_mcc_alone
     atoms = made.W_dec + offset * (truth.slots == 0)[:, None]
     before, after = (
         score(made, x, truth),
-        score(Fixed(made.latents, atoms, made.bias - offset), x, truth),
+        score(Given(made.centre - offset, atoms, made.latents), x, truth),
     )
     # |e + c|² = 3/4 + 8 · 0.09, and c · e = 0, so the cosine is |e| / |e + c|.
     assert after.mcc == pytest.approx((4 + 4 * math.sqrt(0.75 / (0.75 + 8 * 0.09))) / 8)
