@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from palindrome_lens.dictionary import (
+from palindrome_lens.dictionary.reading import (
     atoms,
     encoder_directions,
     read_rule,

@@ -1,0 +1,1 @@
+"""What the latents of a dictionary stand for, and what each of them does."""
