@@ -15,6 +15,7 @@ from myst_nb import glue
 from palindrome_lens.claims import rounded, written
 
 WIDGET_MIME = "application/vnd.circuitsvis.v1+json"
+LATENTS_MIME = "application/vnd.palindrome-lens.latents.v1+json"
 WIDGET_CALL = re.compile(r"render\(\s*\"[^\"]*\",\s*(\w+),\s*(\{.*\})\s*\)", re.DOTALL)
 """In the page that CircuitsVis writes: the call that draws, with a random id, component, data."""
 
@@ -79,6 +80,20 @@ class Table:
         markdown = "\n".join(map(_markdown, [self.headings, rule, *self.rows]))
         plain = "\n".join("\t".join(line) for line in [self.headings, *self.rows])
         return {"text/markdown": markdown, "text/plain": plain}
+
+
+class Latents:
+    """The cards of all latents: stored as JSON for the page that browses them.
+
+    The notebook itself shows only how many there are, and the page reads the rest.
+    """
+
+    def __init__(self, cards: Sequence[dict[str, Any]]) -> None:
+        self.cards = list(cards)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        text = f"{len(self.cards)} latents, each with a card of its own."
+        return {LATENTS_MIME: {"cards": self.cards}, "text/plain": text}
 
 
 def _cell(value: Any) -> str:

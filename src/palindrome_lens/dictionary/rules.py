@@ -121,7 +121,7 @@ def shortest(task: Task, support: Bool[Tensor, "strings"], most_terms: int = MOS
     n = len(task.alphabet)
     grid = support.reshape([n] * task.half_length)
     terms: list[Term] = []
-    while len(terms) < most_terms:
+    for _ in range(most_terms):
         found = min(
             (_improved(grid, [*terms, start]) for start in _starts(grid)),
             key=lambda candidate: (description(grid, candidate), exceptions(grid, candidate)),
@@ -209,7 +209,9 @@ def _best_letters(
     order = worth.argsort(descending=True, stable=True)
     sizes = torch.arange(n + 1)
     gained = torch.cat([torch.zeros(1, dtype=worth.dtype), worth[order].cumsum(0)])
-    size = int((grid.dim() * gained - torch.minimum(sizes, n - sizes)).argmax())
+    shorter = grid.dim() * gained - torch.minimum(sizes, n - sizes)
+    # Of equals, the size that mends more.
+    size = int((shorter * (grid.numel() + 1) + gained).argmax())
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[order[:size]] = True
     return chosen

@@ -1,0 +1,141 @@
+"""The page that browses latents: the directive ``{latents}``, and what it writes.
+
+The cards of the latents are stored in the output of a notebook. Here they become a plain table,
+which is all that a reader without scripts sees, and the JSON from which
+``book/_static/latents.js`` makes search, sorting and a detailed view of each latent.
+"""
+
+import json
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from palindrome_lens.book.renderers import inert
+
+LATENTS_MIME = "application/vnd.palindrome-lens.latents.v1+json"
+SCRIPT = "latents.js"
+NONE = "–"
+
+Card = dict[str, Any]
+
+COLUMNS = {
+    "latent": "latent",
+    "rule": "rule",
+    "fires on": "support",
+    "precision": "precision",
+    "recall": "recall",
+    "exceptions": "exceptions",
+    "largest activation": "largest",
+    "answers lost when off": "effects.ablated.on_flips",
+    "loss when off": "effects.ablated.on_mean",
+    "lost off target when off": "effects.ablated.off_flips",
+    "writes its letter at its mean": "effects.at its mean.wrote",
+    "writes its letter at its largest": "effects.at its largest.wrote",
+    "writes its letter swapped in": "effects.swapped in.wrote",
+    "lost off target at its largest": "effects.at its largest.off_flips",
+    "worst loss off target at its largest": "effects.at its largest.off_worst",
+    "cosine with a reference feature": "reference.1",
+    "cosine with another latent": "similar.0.1",
+    "interaction with another latent": "partner.interaction",
+}
+"""The columns of the table, and with them what one can sort by: where a card holds the value."""
+
+logger = logging.getLogger(__name__)
+
+
+class LatentBrowser(nodes.General, nodes.Element):
+    """The table of all latents with the data of each.
+
+    Attributes:
+        cards: one for each latent, as the notebook stored it.
+    """
+
+
+class LatentsDirective(SphinxDirective):
+    """``{latents}``: the browser of the latents that a notebook of the book has stored."""
+
+    def run(self) -> list[nodes.Node]:
+        cards = stored((Path(self.env.srcdir) / "notebooks").glob("*.ipynb"))
+        if not cards:
+            logger.warning("no notebook holds any latents", location=self.get_location())
+        return [LatentBrowser("", cards=cards)]
+
+
+def stored(notebooks: Iterable[Path]) -> list[Card]:
+    """The cards in the outputs of notebooks, of the last notebook that has some."""
+    cards: list[Card] = []
+    for path in sorted(notebooks):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                cards = output.get("data", {}).get(LATENTS_MIME, {}).get("cards", cards)
+    return cards
+
+
+def value(card: Card, path: str) -> Any:
+    """What a card holds under a dotted path; ``None`` where it has no such thing."""
+    held: Any = card
+    for step in path.split("."):
+        if isinstance(held, list):
+            held = held[int(step)] if int(step) < len(held) else None
+        else:
+            held = (held or {}).get(step)
+    return held
+
+
+def browser_html(cards: list[Card]) -> str:
+    """The table, each row with the address of its latent, and the JSON of the cards."""
+    headings = "".join(f'<th scope="col">{escape(name)}</th>' for name in COLUMNS)
+    rows = "".join(_row(card) for card in cards)
+    spec = json.dumps(cards, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return (
+        f'<div class="latents"><script type="application/json">{inert(spec)}</script>'
+        f'<div class="latents-list"><table class="table"><thead><tr>{headings}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></div>\n"
+    )
+
+
+def _row(card: Card) -> str:
+    number = int(card["latent"])
+    cells = [f'<td><a href="#latent-{number}">{number}</a></td>']
+    for path in list(COLUMNS.values())[1:]:
+        held = value(card, path)
+        text = NONE if held is None else f"{held:,}" if isinstance(held, int) else str(held)
+        cells.append(f"<td>{escape(text)}</td>")
+    return f'<tr id="latent-{number}">{"".join(cells)}</tr>'
+
+
+def visit_browser(writer: Any, node: LatentBrowser) -> None:
+    """Write the table and its data."""
+    writer.body.append(browser_html(node["cards"]))
+    raise nodes.SkipNode
+
+
+def skip_browser(writer: Any, node: LatentBrowser) -> None:
+    """Builders that write no HTML leave the table out."""
+    raise nodes.SkipNode
+
+
+def add_script(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Load the script on the page that has the table, and only there."""
+    if doctree is not None and next(iter(doctree.findall(LatentBrowser)), None) is not None:
+        app.add_js_file(SCRIPT, loading_method="defer")
+
+
+def setup(app: Sphinx) -> None:
+    """Register the directive and its script."""
+    app.add_node(
+        LatentBrowser,
+        html=(visit_browser, None),
+        latex=(skip_browser, None),
+        text=(skip_browser, None),
+    )
+    app.add_directive("latents", LatentsDirective)
+    app.connect("html-page-context", add_script)

@@ -1,0 +1,62 @@
+"""What the book makes of the cards of latents, without scripts."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from palindrome_lens.book import latents
+
+ALIVE = {
+    "latent": 0,
+    "rule": "<b>··",
+    "support": 1234,
+    "precision": 0.5,
+    "reference": ["a··", 0.9],
+    "similar": [[1, 0.25]],
+    "effects": {"ablated": {"on_flips": 676}, "at its mean": {"wrote": 0}},
+    "partner": None,
+}
+DEAD = {"latent": 1, "support": 0, "reference": ["·b·", 0.1], "similar": []}
+
+
+def cells(html: str) -> list[dict[str, str]]:
+    rows = re.findall(r'<tr id="latent-\d+">(.*?)</tr>', html)
+    found = [re.findall(r"<td>(.*?)</td>", row) for row in rows]
+    return [dict(zip(latents.COLUMNS, row, strict=True)) for row in found]
+
+
+def test_without_scripts_there_is_a_table_with_every_latent() -> None:
+    alive, dead = cells(latents.browser_html([ALIVE, DEAD]))
+    assert alive["latent"] == '<a href="#latent-0">0</a>'
+    assert (alive["rule"], alive["fires on"]) == ("&lt;b&gt;··", "1,234")
+    assert (alive["answers lost when off"], alive["writes its letter at its mean"]) == ("676", "0")
+    assert alive["cosine with another latent"] == "0.25"
+    assert alive["interaction with another latent"] == latents.NONE
+    assert (dead["rule"], dead["fires on"]) == (latents.NONE, "0")
+    assert dead["cosine with another latent"] == latents.NONE
+
+
+def test_the_data_stand_in_the_page_and_cannot_end_their_element() -> None:
+    html = latents.browser_html([ALIVE | {"rule": "</script>"}])
+    inside = html.split('<script type="application/json">')[1].split("</script>")[0]
+    assert json.loads(inside)[0]["rule"] == "</script>"
+
+
+def test_every_row_has_an_address_of_its_own() -> None:
+    html = latents.browser_html([ALIVE, DEAD])
+    assert re.findall(r'id="(latent-\d+)"', html) == ["latent-0", "latent-1"]
+
+
+def notebook(path: Path, *cards: Any) -> None:
+    outputs = [{"data": {latents.LATENTS_MIME: {"cards": [card]}}} for card in cards]
+    cell = {"cell_type": "code", "outputs": [{"name": "stdout"}, *outputs]}
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, cell]}), encoding="utf-8")
+
+
+def test_the_cards_are_those_of_the_last_notebook_that_has_some(tmp_path: Path) -> None:
+    notebook(tmp_path / "01_first.ipynb", ALIVE)
+    notebook(tmp_path / "02_second.ipynb", DEAD)
+    notebook(tmp_path / "03_third.ipynb")
+    assert latents.stored(tmp_path.glob("*.ipynb")) == [DEAD]
+    assert latents.stored([]) == []
