@@ -94,7 +94,7 @@ def collect(task: Task, rest: Rest, evidence: Evidence) -> list[Card]:
     cosines = atoms @ atoms.T
     together = correlations(evidence.latents)
     split = {
-        name: [effects.divided(effect, mask) for mask in targets]
+        name: (effects.divided(effect, targets.on), effects.divided(effect, targets.off))
         for name, effect in evidence.interventions.items()
     }
     written = {
@@ -120,7 +120,7 @@ def collect(task: Task, rest: Rest, evidence: Evidence) -> list[Card]:
             card["together"] = nearest(together, latent)
             card["partner"] = partner(evidence.pairs, latent)
             card["effects"] = {
-                name: _effect(evidence.interventions[name], *parts, latent)
+                name: _effect(evidence.interventions[name], latent, *parts)
                 | ({"wrote": written[name][latent]} if latent in written[name] else {})
                 for name, parts in split.items()
             }
@@ -149,7 +149,7 @@ def _firing(task: Task, evidence: Evidence, latent: int, on_target: list[int]) -
     }
 
 
-def _effect(effect: Effect, on: effects.Split, off: effects.Split, latent: int) -> Card:
+def _effect(effect: Effect, latent: int, on: effects.Split, off: effects.Split) -> Card:
     row: Card = {"strings": int(effect.strings[latent])}
     for name, part in (("on", on), ("off", off)):
         row[f"{name}_mean"] = _short(part.mean[latent])
