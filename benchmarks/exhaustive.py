@@ -12,7 +12,10 @@ from palindrome_lens.circuits.limits import answers, count, wrong_letters
 from palindrome_lens.circuits.patterns import patterns
 from palindrome_lens.circuits.scrubbing import Group, scrub
 from palindrome_lens.circuits.tables import tabulate
+from palindrome_lens.dictionary import effects
 from palindrome_lens.model import ModelConfig
+from palindrome_lens.sae import training as sae_training
+from palindrome_lens.sae.autoencoders import SAEConfig
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
 from palindrome_lens.training import SOLVING, evaluate, trained
@@ -33,6 +36,12 @@ def main() -> None:
     ]
     prefixes = wrong_letters(task, query)
     n = len(tokens)
+    config = SAEConfig(architecture="topk", expansion=1, k=3)
+    x = sae_training.flat_activations(model, tokens, config.hook)
+    sae = sae_training.trained(config, x).autoencoder
+    latents, atoms = sae.encode(x).detach(), sae.W_dec.detach()
+    rest = effects.rest_of(model, tokens, config.hook)
+    levels = effects.mean_firing(latents)
     analyses: dict[str, Callable[[], int]] = {
         "evaluate the model": lambda: len(evaluate(model, tokens).loss),
         "read every attention pattern": lambda: len(patterns(model, tokens)),
@@ -40,6 +49,8 @@ def main() -> None:
             zero_ablate(model, tokens, "blocks.0.hook_mlp_out").loss
         ),
         "scrub one query": lambda: scrub(task, model, tables, tokens, query, mirror_alone).cases,
+        "ablate every latent": lambda: int(effects.ablate(rest, latents, atoms).strings.sum()),
+        "clamp every latent": lambda: int(effects.clamp(rest, latents, atoms, levels).strings.sum()),
         "prefixes with wrong letters": lambda: len(
             answers(model, tables, prefixes, task.mirror_position(query)).answer
         ),

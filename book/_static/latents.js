@@ -10,7 +10,6 @@
   const body = list.querySelector("tbody");
   const rows = [...body.rows];
   const headings = [...list.querySelectorAll("th")].map((cell) => cell.textContent);
-  const RULE = 1;
   const FIRST_SORT = headings.indexOf("answers lost when off");
   const SVG = "http://www.w3.org/2000/svg";
 
@@ -35,30 +34,21 @@
   const turn = make("button", { type: "button", "aria-pressed": "false" }, "smallest first");
   const count = make("p", { class: "latents-count", role: "status" });
   const detail = make("section", { class: "latents-detail", "aria-live": "polite" });
-  root.prepend(
-    make(
-      "div",
-      { class: "latents-tools" },
-      make("label", { for: search.id }, "Search"),
-      search,
-      make("label", { for: sort.id }, "Sort by"),
-      sort,
-      turn,
-      count,
-    ),
-  );
+  const named = (field, name) => make("label", { for: field.id }, name);
+  root.prepend(make("div", { class: "latents-tools" },
+    named(search, "Search"), search, named(sort, "Sort by"), sort, turn, count));
   root.append(detail);
   root.classList.add("live");
 
   const words = rows.map((row, i) => {
-    const strongest = (cards[i].strongest || []).map((entry) => entry[0]);
+    const strongest = (cards[i].strongest || []).map((entry) => entry.split(" ")[0]);
     return [...row.cells].slice(0, 2).map((cell) => cell.textContent)
-      .concat("latent " + i, cards[i].reference[0], strongest).join(" ").toLowerCase();
+      .concat("latent " + i, cards[i].reference, strongest).join(" ").toLowerCase();
   });
 
   function keyOf(row, column) {
     const text = row.cells[column].textContent;
-    if (column === RULE) return text;
+    if (headings[column] === "rule") return text;
     return text === "–" ? -Infinity : Number(text.replaceAll(",", ""));
   }
 
@@ -76,8 +66,7 @@
     for (const row of list.querySelectorAll("tr"))
       [...row.cells].forEach((cell, i) => cell.classList.toggle("sorted", i === column));
     list.querySelectorAll("th").forEach((cell, i) => {
-      if (i === column) cell.setAttribute("aria-sort", up ? "ascending" : "descending");
-      else cell.removeAttribute("aria-sort");
+      cell.setAttribute("aria-sort", i !== column ? "none" : up ? "ascending" : "descending");
     });
     count.textContent = `${shown().length} of ${rows.length} latents`;
   }
@@ -132,11 +121,12 @@
   }
 
   function strongest(card) {
-    const lines = card.strongest.map(([letters, activation, shares]) => {
+    const lines = card.strongest.map((entry) => {
+      const [letters, activation, ...shares] = entry.split(" ");
       const characters = "<" + letters + "|" + [...letters].reverse().join("");
-      const places = numbers(shares).map((share, p) => {
-        const cell = make("span", { class: "latents-place" }, characters[p], make("small", {}, String(share)));
-        cell.style.setProperty("--share", Math.min(Math.max(share, 0), 100) + "%");
+      const places = shares.map((share, p) => {
+        const cell = make("span", { class: "latents-place" }, characters[p], make("small", {}, share));
+        cell.style.setProperty("--share", Math.min(Math.max(Number(share), 0), 100) + "%");
         return cell;
       });
       return [activation, ...places];
@@ -157,11 +147,14 @@
   }
 
   function facts(card) {
-    const logits = (side) => card.logits[side].map(([token, by]) => `${token} ${by}`).join(", ");
-    const near = (pairs) => pairs.flatMap(([other, by], i) => [i ? ", " : "", link(other), ` (${by})`]);
+    const logits = (side) => card.logits[side].join(", ");
+    const near = (pairs) => pairs.flatMap((pair, i) => {
+      const [other, by] = pair.split(" ");
+      return [i ? ", " : "", link(other), ` (${by})`];
+    });
     const entries = [
       [`Direct effect at position ${card.logits.position}`, [`raises ${logits("up")}; lowers ${logits("down")}`]],
-      ["Nearest reference feature", [make("code", {}, card.reference[0]), ` (cosine ${card.reference[1]})`]],
+      ["Nearest reference feature", [make("code", {}, card.reference), ` (cosine ${card.reference_cosine})`]],
       ["Nearest atoms", near(card.similar)],
     ];
     if (card.together) entries.push(["Correlates with", near(card.together)]);
@@ -175,10 +168,9 @@
 
   function show(latent) {
     const card = cards[latent];
-    rows.forEach((row, i) => row.classList.toggle("chosen", i === latent));
     rows.forEach((row, i) => {
-      if (i === latent) row.cells[0].firstChild.setAttribute("aria-current", "true");
-      else row.cells[0].firstChild.removeAttribute("aria-current");
+      row.classList.toggle("chosen", i === latent);
+      row.cells[0].firstChild.setAttribute("aria-current", String(i === latent));
     });
     const title = make("h2", { tabindex: "-1" }, `Latent ${latent} `);
     const parts = [title];
@@ -194,18 +186,14 @@
       parts.push(make("p", {}, "Dead: it is above 0 on no string."),
         make("div", { class: "latents-pictures" }, atom(card)), facts(card));
     }
-    const back = make("a", { href: "#latent-" + latent, class: "latents-back" }, "Back to the list");
-    back.addEventListener("click", (event) => {
-      event.preventDefault();
-      event.stopPropagation();
-      rows[latent].cells[0].firstChild.focus();
-    });
+    const back = make("button", { type: "button", class: "latents-back" }, "Back to the list");
+    back.addEventListener("click", () => rows[latent].cells[0].firstChild.focus());
     detail.replaceChildren(...parts, back);
   }
 
   function asked() {
-    const found = /^#latent-(\d+)$/.exec(location.hash);
-    return found && Number(found[1]) < cards.length ? Number(found[1]) : null;
+    const at = rows.findIndex((row) => "#" + row.id === location.hash);
+    return at < 0 ? null : at;
   }
 
   function open(latent, step) {

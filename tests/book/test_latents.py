@@ -12,12 +12,12 @@ ALIVE = {
     "rule": "<b>··",
     "support": 1234,
     "precision": 0.5,
-    "reference": ["a··", 0.9],
-    "similar": [[1, 0.25]],
+    "reference": "a··",
+    "similar_cosine": 0.25,
     "effects": {"ablated": {"on_flips": 676}, "at its mean": {"wrote": 0}},
     "partner": None,
 }
-DEAD = {"latent": 1, "support": 0, "reference": ["·b·", 0.1], "similar": []}
+DEAD = {"latent": 1, "support": 0, "reference": "·b·"}
 
 
 def cells(html: str) -> list[dict[str, str]]:

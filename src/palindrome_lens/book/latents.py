@@ -40,8 +40,8 @@ COLUMNS = {
     "writes its letter swapped in": "effects.swapped in.wrote",
     "lost off target at its largest": "effects.at its largest.off_flips",
     "worst loss off target at its largest": "effects.at its largest.off_worst",
-    "cosine with a reference feature": "reference.1",
-    "cosine with another latent": "similar.0.1",
+    "cosine with a reference feature": "reference_cosine",
+    "cosine with another latent": "similar_cosine",
     "interaction with another latent": "partner.interaction",
 }
 """The columns of the table, and with them what one can sort by: where a card holds the value."""
@@ -81,10 +81,7 @@ def value(card: Card, path: str) -> Any:
     """What a card holds under a dotted path; ``None`` where it has no such thing."""
     held: Any = card
     for step in path.split("."):
-        if isinstance(held, list):
-            held = held[int(step)] if int(step) < len(held) else None
-        else:
-            held = (held or {}).get(step)
+        held = (held or {}).get(step)
     return held
 
 

@@ -19,7 +19,9 @@ NEAREST = 3
 TOKENS = 3
 
 Card = dict[str, Any]
-"""Plain numbers, words, lists and dictionaries: it is written as JSON. A missing entry means that
+"""Plain numbers, words, lists and dictionaries: it is written as JSON. Where several values belong
+together they are one string, with spaces between, as ``"17 0.505"`` for a latent and a cosine: a
+notebook gives each entry a line of its own. A missing entry means that
 a dead latent, or one without a rule about certain slots, has no such thing."""
 
 
@@ -111,8 +113,9 @@ def collect(task: Task, rest: Rest, evidence: Evidence) -> list[Card]:
             "latent": latent,
             "support": int((evidence.latents[:, latent] > 0).sum()),
             "atom": _percents(atom),
-            "reference": _reference(task, evidence.reference, atoms[latent]),
+            **_reference(task, evidence.reference, atoms[latent]),
             "similar": nearest(cosines, latent),
+            "similar_cosine": _short(cosines[latent].index_fill(0, torch.tensor(latent), -1).max()),
             "logits": {"position": position, **_logits(task, direct[latent, position])},
         }
         if latent in evidence.rules:
@@ -143,7 +146,7 @@ def _firing(task: Task, evidence: Evidence, latent: int, on_target: list[int]) -
         "mean": _short(effects.mean_firing(activation[:, None])[0]),
         "histogram": _joined(histogram(activation)),
         "strongest": [
-            [strings[i][1 : 1 + task.half_length], _short(value), _percents(row)]
+            f"{strings[i][1 : 1 + task.half_length]} {_short(value)} {_percents(row)}"
             for i, value, row in zip(chosen.tolist(), values, lost, strict=True)
         ],
     }
@@ -191,12 +194,12 @@ def contributions(
     return torch.stack(lost, dim=1)
 
 
-def nearest(similarity: Float[Tensor, "d_sae d_sae"], latent: int) -> list[list[float]]:
+def nearest(similarity: Float[Tensor, "d_sae d_sae"], latent: int) -> list[str]:
     """The other latents that are most similar to one, with the similarity; of equals the first."""
     row = similarity[latent].clone()
     row[latent] = -torch.inf
     order = row.argsort(descending=True, stable=True)[:NEAREST].tolist()
-    return [[other, _short(row[other])] for other in order]
+    return [f"{other} {_short(row[other])}" for other in order]
 
 
 def correlations(latents: Float[Tensor, "strings d_sae"]) -> Float[Tensor, "d_sae d_sae"]:
@@ -225,17 +228,17 @@ def partner(pairs: Pairs, latent: int) -> Card | None:
 
 def _reference(
     task: Task, reference: Float[Tensor, "slot letter d_in"], atom: Float[Tensor, "d_in"]
-) -> list[Any]:
+) -> Card:
     cosines = F.normalize(reference, dim=-1) @ atom
     slot, letter = divmod(int(cosines.argmax()), len(task.alphabet))
     name = "".join(task.alphabet[letter] if s == slot else "·" for s in range(task.half_length))
-    return [name, _short(cosines[slot, letter])]
+    return {"reference": name, "reference_cosine": _short(cosines[slot, letter])}
 
 
 def _logits(task: Task, added: Float[Tensor, "vocab"]) -> Card:
     characters = list(vocabulary(task))
     order = added.argsort(descending=True, stable=True).tolist()
-    named = [[characters[token], _short(added[token])] for token in order]
+    named = [f"{characters[token]} {_short(added[token])}" for token in order]
     return {"up": named[:TOKENS], "down": named[: -TOKENS - 1 : -1]}
 
 
