@@ -41,7 +41,7 @@ def main() -> None:
     sae = sae_training.trained(config, x).autoencoder
     latents, atoms = sae.encode(x).detach(), sae.W_dec.detach()
     rest = effects.rest_of(model, tokens, config.hook)
-    levels = effects.mean_firing(latents)
+    mean = effects.mean_firing(latents)
     analyses: dict[str, Callable[[], int]] = {
         "evaluate the model": lambda: len(evaluate(model, tokens).loss),
         "read every attention pattern": lambda: len(patterns(model, tokens)),
@@ -50,7 +50,7 @@ def main() -> None:
         ),
         "scrub one query": lambda: scrub(task, model, tables, tokens, query, mirror_alone).cases,
         "ablate every latent": lambda: int(effects.ablate(rest, latents, atoms).strings.sum()),
-        "clamp every latent": lambda: int(effects.clamp(rest, latents, atoms, levels).strings.sum()),
+        "clamp every latent": lambda: int(effects.clamp(rest, latents, atoms, mean).strings.sum()),
         "prefixes with wrong letters": lambda: len(
             answers(model, tables, prefixes, task.mirror_position(query)).answer
         ),

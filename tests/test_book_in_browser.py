@@ -336,13 +336,16 @@ def test_the_list_is_sorted_by_what_is_chosen(
 def test_each_latent_has_an_address_that_opens_it(
     latents: Any, cards: list[dict[str, Any]]
 ) -> None:
-    alive = next(card for card in cards if len(card.get("strongest", [])) > 1)
+    alive = [card for card in cards if len(card.get("strongest", [])) > 1][-1]
     dead = next(card for card in cards if not card["support"])
     page = latents(address=f"#latent-{alive['latent']}")
     text = page.inner_text(".latents-detail")
     assert page.evaluate(STATE)["title"] == f"Latent {alive['latent']} {alive['rule']}"
     assert f"Fires on {alive['support']:,} strings" in text
     assert str(alive["effects"]["ablated"]["on_mean"]) in text
+    row = page.locator(f"tr#latent-{alive['latent']}").bounding_box()
+    box = page.locator(".latents-list").bounding_box()
+    assert box["y"] <= row["y"] <= box["y"] + box["height"] - row["height"], "the list follows"
     assert page.locator(".latents-atom rect").count() == len(alive["atom"].split())
     assert page.locator(".latents-histogram rect").count() == len(alive["histogram"].split())
     page.evaluate("latent => { location.hash = `#latent-${latent}`; }", dead["latent"])

@@ -115,7 +115,7 @@
   function table(name, head, lines) {
     const cells = (tag, line) => line.map((one) => make(tag, {}, one instanceof Node ? one : String(one)));
     return make("div", { class: "latents-scroll", tabindex: "0", role: "region", "aria-label": name },
-      make("table", { class: "table" }, make("caption", {}, name),
+      make("p", {}, name), make("table", { class: "table" },
         make("thead", {}, make("tr", {}, ...cells("th", head))),
         make("tbody", {}, ...lines.map((line) => make("tr", {}, ...cells("td", line))))));
   }
@@ -136,14 +136,16 @@
   }
 
   function effects(card) {
-    const lines = Object.entries(card.effects).map(([name, one]) => [
-      name, whole(one.strings), one.on_mean, one.on_worst, whole(one.on_flips),
-      one.off_mean, one.off_worst, whole(one.off_flips),
-      one.wrote === undefined || name === "ablated" ? "–" : whole(one.wrote),
-    ]);
-    return table("Effects: change of the loss in nats, answers lost, letters written",
-      ["", "strings", "on: mean", "on: worst", "on: lost", "off: mean", "off: worst", "off: lost", "written"],
-      lines);
+    const names = Object.keys(card.effects);
+    const written = (one) => (one.wrote === undefined ? "–" : one.wrote);
+    const lines = [
+      ["strings changed", (one) => one.strings],
+      ["loss on target, mean", (one) => one.on_mean], ["and worst", (one) => one.on_worst],
+      ["answers lost on target", (one) => one.on_flips], ["its letter written", written],
+      ["loss off target, mean", (one) => one.off_mean], ["and worst", (one) => one.off_worst],
+      ["answers lost off target", (one) => one.off_flips],
+    ].map(([name, of]) => [name, ...names.map((one) => of(card.effects[one]).toLocaleString("en"))]);
+    return table("What it does; losses are changes in nats", ["", ...names], lines);
   }
 
   function facts(card) {
@@ -161,7 +163,7 @@
     if (card.partner) {
       const p = card.partner;
       entries.push(["Interacts most with", [link(p.latent),
-        ` (${p.interaction} nats, mean of ${whole(p.strings)} strings; ${p.joint_flips} answers lost only without both)`]]);
+        ` (${p.interaction} nats; shared strings: ${whole(p.strings)}; answers lost only without both: ${p.joint_flips})`]]);
     }
     return make("dl", {}, ...entries.flatMap(([term, held]) => [make("dt", {}, term), make("dd", {}, ...held)]));
   }
@@ -204,7 +206,7 @@
       search.value = "";
       arrange();
     }
-    const top = row.offsetTop - list.offsetTop;
+    const top = row.offsetTop;
     if (top < list.scrollTop + 40 || top > list.scrollTop + list.clientHeight - 60)
       list.scrollTop = top - list.clientHeight / 2;
   }

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from palindrome_lens.book import latents
@@ -60,3 +61,13 @@ def test_the_cards_are_those_of_the_last_notebook_that_has_some(tmp_path: Path) 
     notebook(tmp_path / "03_third.ipynb")
     assert latents.stored(tmp_path.glob("*.ipynb")) == [DEAD]
     assert latents.stored([]) == []
+
+
+def test_in_its_notebook_the_cards_are_a_sentence() -> None:
+    content = {"cards": [ALIVE, DEAD]}
+    data: Any = SimpleNamespace(mime_type=latents.LATENTS_MIME, content=content)
+    renderer: Any = None
+    (sentence,) = latents.LatentsNote.handle_mime(renderer, data, False) or []
+    assert sentence.astext() == "2 latents, each with a card of its own."
+    other: Any = SimpleNamespace(mime_type="text/plain", content="")
+    assert latents.LatentsNote.handle_mime(renderer, other, False) is None

@@ -9,14 +9,17 @@ import json
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from palindrome_lens.book.renderers import inert
+from palindrome_lens.book.renderers import PRIORITY, inert
+
+if TYPE_CHECKING:
+    from myst_nb.core.render import MimeData, NbElementRenderer
 
 LATENTS_MIME = "application/vnd.palindrome-lens.latents.v1+json"
 SCRIPT = "latents.js"
@@ -47,6 +50,21 @@ COLUMNS = {
 """The columns of the table, and with them what one can sort by: where a card holds the value."""
 
 logger = logging.getLogger(__name__)
+
+
+class LatentsNote:
+    """In the notebook that stores them, the cards are a sentence; the page has the rest."""
+
+    mime_priority_overrides: ClassVar = [("*", LATENTS_MIME, PRIORITY)]
+
+    @staticmethod
+    def handle_mime(
+        renderer: "NbElementRenderer", data: "MimeData", inline: bool
+    ) -> list[nodes.Element] | None:
+        if data.mime_type != LATENTS_MIME:
+            return None
+        number = len(data.content["cards"])
+        return [nodes.paragraph("", f"{number} latents, each with a card of its own.")]
 
 
 class LatentBrowser(nodes.General, nodes.Element):
