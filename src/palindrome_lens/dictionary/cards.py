@@ -28,7 +28,8 @@ a dead latent, or one without a rule about certain slots, has no such thing."""
 class Dictionary(Protocol):
     """What can be measured: atoms, and an encoder."""
 
-    W_dec: Tensor
+    @property
+    def W_dec(self) -> Float[Tensor, "d_sae d_in"]: ...
 
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]: ...
 
