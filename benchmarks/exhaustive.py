@@ -36,7 +36,7 @@ def main() -> None:
     ]
     prefixes = wrong_letters(task, query)
     n = len(tokens)
-    config = SAEConfig(architecture="topk", expansion=1, k=3)
+    config = SAEConfig(architecture="topk", d_sae=128, k=3)
     x = sae_training.flat_activations(model, tokens, config.hook)
     sae = sae_training.trained(config, x).autoencoder
     latents, atoms = sae.encode(x).detach(), sae.W_dec.detach()
