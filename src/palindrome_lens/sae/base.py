@@ -28,6 +28,8 @@ class SAEConfig(Config):
         sparsity_target: the mean activation that the KL term pulls every latent to (KL).
         sparsity_weight: the weight of the sparsity term beside the mean squared error (KL,
             ReLU/L1, Gated, JumpReLU).
+        length_weight: the weight of the summed latents beside the reconstruction error (TopK,
+            BatchTopK, Matryoshka).
         aux_weight: the weight of the loss that revives dead latents; 1/32 as published, 0 for
             none (TopK, BatchTopK, Matryoshka).
         aux_k: how many dead latents it uses at once; ``None`` stands for half of ``d_in``.
@@ -55,6 +57,7 @@ class SAEConfig(Config):
     k: int = Field(default=8, ge=1)
     sparsity_target: float = Field(default=0.05, gt=0, lt=1)
     sparsity_weight: float = Field(default=1e-3, ge=0)
+    length_weight: float = Field(default=0.0, ge=0)
     aux_weight: float = Field(default=0.0, ge=0)
     aux_k: int | None = Field(default=None, ge=1)
     dead_after: int = Field(default=50, ge=1)

@@ -14,6 +14,10 @@ class TopK(Autoencoder):
     The decoder bias starts at the mean of the data. With ``aux_weight`` > 0, latents that have
     not fired for ``dead_after`` steps learn to reconstruct what the others leave (AuxK, appendix
     A.2 of the paper); otherwise nothing ever reaches them.
+
+    Where one of several latents always fires, a vector added to all their atoms can be taken off
+    elsewhere, and the reconstruction stays as it is. With ``length_weight`` > 0 the summed length
+    of what is added up decides: the shortest wins.
     """
 
     quiet: Int64[Tensor, "d_sae"]
@@ -30,13 +34,17 @@ class TopK(Autoencoder):
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
         return self.select(self.before(x))
 
+    def sparsity(self, latents: Float[Tensor, "batch d_sae"]) -> Float[Tensor, ""]:
+        return self.config.length_weight * latents.sum(dim=1).mean()
+
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Loss:
         before = self.before(x)
         latents = self.select(before)
         rebuilt = self.decode(latents)
         mse = F.mse_loss(rebuilt, x)
+        sparsity = self.sparsity(latents)
         auxiliary = self.revival(x - rebuilt.detach(), before) + self.nested(x, latents)
-        return Loss(mse + auxiliary, mse, torch.zeros_like(mse), auxiliary, latents)
+        return Loss(mse + sparsity + auxiliary, mse, sparsity, auxiliary, latents)
 
     def revival(
         self, residual: Float[Tensor, "batch d_in"], before: Float[Tensor, "batch d_sae"]

@@ -225,7 +225,7 @@ def trained(
         }
 
     made_from = {"sae": config.model_dump(), "data": artifacts.fingerprint(data)}
-    tensors = artifacts.find_or_make("sae", made_from, _code(), make)
+    tensors = artifacts.find_or_make("sae", made_from, code(), make)
     autoencoder = init_autoencoder(config, data)
     autoencoder.load_state_dict(
         {name[4:]: value for name, value in tensors.items() if name.startswith("sae.")}
@@ -237,6 +237,7 @@ def trained(
     return TrainedSAE(autoencoder.eval(), history)
 
 
-def _code() -> list[ModuleType]:
+def code() -> list[ModuleType]:
+    """The modules that decide what a trained autoencoder is."""
     this = sys.modules[__name__]
     return [base, penalised, topk, autoencoders, palindrome_lens.training, this]
