@@ -13,11 +13,11 @@ INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test lab refresh check format matrix bench shots lock clean
+.PHONY: help book test lab refresh check format matrix leaderboard bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(INSTALLED)/book-$(MADE_FROM) ## execute the notebooks that must run again, and build the book
 	@$(BOOK) build
@@ -49,6 +49,9 @@ format: $(INSTALLED)/dev-$(MADE_FROM) ## format the Python files, and the code i
 matrix: $(INSTALLED)/test-$(MADE_FROM) ## run the tests as on three kinds of CPU, with one thread and with two
 	@$(BOOK) build
 	@$(PY) tests/matrix.py
+
+leaderboard: $(INSTALLED)/book-$(MADE_FROM) ## train and score every autoencoder of the leaderboard, and write its table
+	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.sae.leaderboard
 
 bench: $(INSTALLED)/book-$(MADE_FROM) ## run every benchmark
 	@for each in benchmarks/*.py; do echo "$$each"; $(PY) "$$each" || exit 1; done

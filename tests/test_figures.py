@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from palindrome_lens import figures
-from palindrome_lens.figures import bars, heatmap, lines, numbers, slider
+from palindrome_lens.figures import bars, heatmap, lines, numbers, points, slider
 
 TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line that falls."}
 MAKERS: dict[str, Callable[[], go.Figure]] = {
     "lines": lambda: lines({"loss": [3.14159265, 1.0]}, **TITLES),
     "bars": lambda: bars({"loss": [3.14159265, 1.0]}, labels=["a", "b"], **TITLES),
+    "points": lambda: points(
+        {"loss": ([1.0, 2.0], [3.14159265, 1.0], [3.0, 1.0], [4.0, 1.0])}, **TITLES
+    ),
     "heatmap": lambda: heatmap(
         torch.tensor([[3.14159265, 1.0]]), rows=["q"], columns=["a", "b"], **TITLES
     ),
@@ -147,3 +150,12 @@ def test_pictures_lie_side_by_side_below_the_ones_they_are_compared_with() -> No
     assert z[1:3, 4:6].tolist() == [[0.625, 0.75], [0.875, 1.0]]
     assert z[4:6, 4:6].tolist() == [[-0.625, -0.75], [-0.875, -1.0]]
     assert shown.layout.yaxis.ticktext == ("true", "found", "true", "found")
+
+
+def test_more_series_than_colours_differ_in_their_symbols() -> None:
+    many = {str(i): ([1.0], [2.0], [1.5], [2.25]) for i in range(len(figures.COLOURS) + 1)}
+    drawn = as_json(points(many, **TITLES))["data"]
+    assert drawn[0]["error_y"]["array"] == [0.25]
+    assert drawn[0]["error_y"]["arrayminus"] == [0.5]
+    assert drawn[0]["marker"]["symbol"] != drawn[-1]["marker"]["symbol"]
+    assert len({each["marker"]["symbol"] for each in drawn[:-1]}) == 1

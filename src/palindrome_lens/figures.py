@@ -19,6 +19,9 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Okabe and Ito's palette (2008), which stays apart for colour-blind readers; black and yellow
 are replaced by a grey and an olive that show on both a white and a dark page."""
 
+SYMBOLS = ["circle", "diamond-open", "square"]
+"""For more series than there are colours."""
+
 NEGLIGIBLE = 1e-9
 """Below this share of the largest value a number is rounding noise, and written as 0."""
 
@@ -113,6 +116,37 @@ def bars(
         )
     figure.update_layout(barmode="group", showlegend=True)
     figure.update_xaxes(type="category")
+    return _styled(figure, alt, x_title, y_title, height)
+
+
+def points(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]],
+    *,
+    x_title: str,
+    y_title: str,
+    alt: str,
+    log_x: bool = False,
+    height: int = 400,
+) -> go.Figure:
+    """Points with vertical bars.
+
+    Args:
+        series: by name the horizontal places, the heights, and where each bar begins and ends.
+            With more series than colours, the colours repeat with another symbol.
+    """
+    figure = go.Figure()
+    for i, (name, (x, y, low, high)) in enumerate(series.items()):
+        up = [top - value for top, value in zip(high, y, strict=True)]
+        down = [value - bottom for bottom, value in zip(low, y, strict=True)]
+        figure.add_scatter(
+            x=numbers(x),
+            y=numbers(y),
+            error_y={"array": numbers(up), "arrayminus": numbers(down), "thickness": 1},
+            name=name,
+            mode="markers",
+            marker={"size": 9, "symbol": SYMBOLS[i // len(COLOURS)]},
+        )
+    figure.update_xaxes(type="log" if log_x else "linear")
     return _styled(figure, alt, x_title, y_title, height)
 
 

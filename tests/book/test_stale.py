@@ -60,6 +60,17 @@ def test_a_change_makes_exactly_what_depends_on_it_stale(
     assert stale_names(executed) == expected
 
 
+def test_a_data_file_that_bears_a_module_s_name_belongs_to_it(executed: Project) -> None:
+    data = executed.root / "src" / "tinylens" / "sae" / "training.csv"
+    data.write_text("1\n", encoding="utf-8")
+    assert stale_names(executed) == {"03_dictionary"}
+    library = stale.Library.of(executed.package)
+    for name in executed.names():
+        stale.record(executed, name, stale.parts(executed, library, name))
+    data.write_text("2\n", encoding="utf-8")
+    assert stale_names(executed) == {"03_dictionary"}
+
+
 def test_time_stamps_do_not_matter(executed: Project) -> None:
     for path in executed.root.rglob("*"):
         os.utime(path, (1, 1))

@@ -1,8 +1,9 @@
 """Which notebooks must run again, by the content of what they were made from.
 
 An executed copy is made from its text, the lock file, the Python version, and those modules of
-the package that the notebook's imports reach. Their hashes are recorded beside the copy;
-time stamps, which a clone or a checkout changes at will, are never looked at.
+the package that the notebook's imports reach, each with the data files that bear its name.
+Their hashes are recorded beside the copy; time stamps, which a clone or a checkout changes at
+will, are never looked at.
 """
 
 import ast
@@ -45,7 +46,7 @@ class Library:
         except (grimp.exceptions.GrimpException, ValueError) as error:
             raise NotebookError(f"The modules of {package} cannot be read: {error}") from error
         folder = _folder(package)
-        return cls(graph, {module: _hash(_file(module, folder)) for module in graph.modules})
+        return cls(graph, {module: _content(_file(module, folder)) for module in graph.modules})
 
     def reached(self, modules: Iterable[str]) -> set[str]:
         """These modules, everything that they import in turn, and the packages around them."""
@@ -139,6 +140,11 @@ def _folder(package: str) -> Path:
 def _file(module: str, folder: Path) -> Path:
     path = folder.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _content(module: Path) -> str:
+    """The hash of a module and of the data files that bear its name, as ``leaderboard.csv`` does."""
+    return " ".join(_hash(path) for path in sorted(module.parent.glob(f"{module.stem}.*")))
 
 
 def _hash(path: Path) -> str:

@@ -6,7 +6,6 @@ interrupted sweep goes on where it stopped.
 """
 
 import csv
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -96,6 +95,14 @@ class Row(NamedTuple):
     """Mean of :func:`metrics.consistency` with the other seeds of the same settings; nan alone."""
 
 
+class Setting(NamedTuple):
+    """What the seeds of a sweep have in common."""
+
+    contestant: str
+    level: float
+    d_sae: int
+
+
 class Material(NamedTuple):
     """What every run is trained on and scored against."""
 
@@ -149,7 +156,7 @@ def scored(run: Run) -> tuple[metrics.Scores, float]:
         return {"scores": torch.tensor(values, dtype=torch.float64)}
 
     made_from = {"sae": run.config.model_dump(), "data": artifacts.fingerprint(material().x)}
-    code = [metrics, matching, *sae_training.code(), sys.modules[__name__]]
+    code = [metrics, matching, *sae_training.code()]
     *values, added = artifacts.find_or_make("scores", made_from, code, make)["scores"].tolist()
     return _scores(values), added
 
@@ -169,9 +176,9 @@ def sweep(runs: Sequence[Run], workers: int = 1) -> list[Row]:
 
 def consistencies(runs: Iterable[Run]) -> dict[Run, float]:
     """For each run the mean agreement of its live atoms with those of its settings' other seeds."""
-    groups: dict[Run, list[Run]] = {}
+    groups: dict[Setting, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run._replace(seed=0), []).append(run)
+        groups.setdefault(Setting(*run[:3]), []).append(run)
     result = {}
     for group in groups.values():
         atoms = {run: live_atoms(run) for run in group}
@@ -190,6 +197,24 @@ def live_atoms(run: Run) -> Float[Tensor, "live d_in"]:
     sae = autoencoder(run)
     with torch.no_grad():
         return sae.W_dec.detach()[(sae.encode(material().x) != 0).any(dim=0)]
+
+
+def by_setting(rows: Iterable[Row]) -> dict[Setting, list[Row]]:
+    """The rows of each setting, seed by seed."""
+    groups: dict[Setting, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(Setting(*row.run[:3]), []).append(row)
+    return groups
+
+
+def values(rows: Iterable[Row], name: str) -> Float[Tensor, "row"]:
+    """One score of each row, by its name among the scores or the row's own fields.
+
+    Raises:
+        AttributeError: there is no score of this name.
+    """
+    found = [getattr(row if name in Row._fields else row.scores, name) for row in rows]
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def write(rows: Iterable[Row], path: Path = FILE) -> None:
@@ -217,7 +242,9 @@ def read(path: Path = FILE) -> list[Row]:
     for name, level, d_sae, seed, *values in lines:
         *scores, added, consistency = map(float, values)
         rows.append(
-            Row(_run(name, float(level), int(d_sae), int(seed)), _scores(scores), added, consistency)
+            Row(
+                _run(name, float(level), int(d_sae), int(seed)), _scores(scores), added, consistency
+            )
         )
     return rows
 
