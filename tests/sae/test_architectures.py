@@ -150,6 +150,17 @@ def with_quiet(autoencoder: Autoencoder, dead: list[int]) -> TopK:
     return autoencoder
 
 
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk", "matryoshka"])
+def test_a_length_weight_prices_the_summed_latents(architecture: str) -> None:
+    x = data()
+    free = perturbed(architecture).loss(x)
+    priced = perturbed(architecture, length_weight=0.2).loss(x)
+    summed = priced.latents.detach().numpy().sum() / len(x)
+    assert float(free.sparsity) == 0
+    assert float(priced.sparsity) == pytest.approx(0.2 * summed)
+    assert float(priced.total - free.total) == pytest.approx(0.2 * summed)
+
+
 def test_auxk_is_the_residual_rebuilt_from_the_largest_dead_latents() -> None:
     x, dead = data(), [1, 4, 6, 7, 10]
     autoencoder = with_quiet(perturbed("topk", aux_weight=1 / 32, aux_k=2), dead)
