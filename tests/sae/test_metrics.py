@@ -262,6 +262,9 @@ def test_absorption_built_on_purpose(along: float, rate: float) -> None:
     carrier = along * first + second
     found = score(Given(made.centre, torch.cat([made.W_dec, carrier[None]]), latents), x, truth)
     assert found.absorption == pytest.approx(rate)
+    latents[0, 8] = -1
+    flipped = Given(made.centre, torch.cat([made.W_dec, -carrier[None]]), latents)
+    assert score(flipped, x, truth).absorption == pytest.approx(rate)
 
 
 def test_a_dictionary_that_writes_a_fifth_too_little_shrinks_to_four_fifths() -> None:
