@@ -143,7 +143,7 @@ def _file(module: str, folder: Path) -> Path:
 
 
 def _content(module: Path) -> str:
-    """The hash of a module and of the data files that bear its name, as ``leaderboard.csv`` does."""
+    """The hash of a module and of the data files that bear its name."""
     return " ".join(_hash(path) for path in sorted(module.parent.glob(f"{module.stem}.*")))
 
 
