@@ -156,9 +156,9 @@ def test_a_length_weight_prices_the_summed_latents(architecture: str) -> None:
     free = perturbed(architecture).loss(x)
     priced = perturbed(architecture, length_weight=0.2).loss(x)
     summed = priced.latents.detach().numpy().sum() / len(x)
-    assert float(free.sparsity) == 0
-    assert float(priced.sparsity) == pytest.approx(0.2 * summed)
-    assert float(priced.total - free.total) == pytest.approx(0.2 * summed)
+    assert free.sparsity.item() == 0
+    assert priced.sparsity.item() == pytest.approx(0.2 * summed)
+    assert (priced.total - free.total).item() == pytest.approx(0.2 * summed)
 
 
 def test_auxk_is_the_residual_rebuilt_from_the_largest_dead_latents() -> None:

@@ -77,11 +77,8 @@ class Run(NamedTuple):
     @property
     def config(self) -> SAEConfig:
         architecture, settings, knob, _ = CONTESTANTS[self.contestant]
-        return SAEConfig(
-            **{"architecture": architecture, "d_sae": self.d_sae, "seed": self.seed}
-            | settings
-            | {knob: self.level}
-        )
+        fields: dict[str, Any] = {"architecture": architecture, **settings, knob: self.level}
+        return SAEConfig(**fields, d_sae=self.d_sae, seed=self.seed)
 
 
 class Row(NamedTuple):
@@ -171,7 +168,10 @@ def sweep(runs: Sequence[Run], workers: int = 1) -> list[Row]:
     else:
         found = [scored(run) for run in runs]
     agreed = consistencies(runs)
-    return [Row(run, *each, agreed[run]) for run, each in zip(runs, found, strict=True)]
+    return [
+        Row(run, scores, added, agreed[run])
+        for run, (scores, added) in zip(runs, found, strict=True)
+    ]
 
 
 def consistencies(runs: Iterable[Run]) -> dict[Run, float]:
@@ -256,9 +256,9 @@ def _run(contestant: str, level: float, d_sae: int, seed: int) -> Run:
 
 
 def _scores(values: Sequence[float]) -> metrics.Scores:
-    counts = metrics.Scores.__annotations__
+    kinds = metrics.Scores.__annotations__
     named = zip(metrics.Scores._fields, values, strict=True)
-    return metrics.Scores(**{n: int(v) if counts[n] is int else v for n, v in named})
+    return metrics.Scores._make(int(v) if kinds[name] is int else v for name, v in named)
 
 
 def _alone(run: Run) -> tuple[metrics.Scores, float]:
