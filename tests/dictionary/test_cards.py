@@ -38,6 +38,9 @@ class ByHand:
         latents[:, 8] = 0
         return latents
 
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents @ self.W_dec
+
 
 @pytest.fixture(scope="module")
 def collected(handbuilt: HandBuilt) -> list[cards.Card]:

@@ -1,6 +1,6 @@
 """Everything known about each latent, one record for each: what the browser of latents shows."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor
 from palindrome_lens.dictionary import effects
 from palindrome_lens.dictionary.effects import Effect, Pairs, Rest
 from palindrome_lens.dictionary.rules import Rule
+from palindrome_lens.sae.metrics import Dictionary
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import vocabulary
 
@@ -23,15 +24,6 @@ Card = dict[str, Any]
 together they are one string, with spaces between, as ``"17 0.505"`` for a latent and a cosine: a
 notebook gives each entry a line of its own. A missing entry means that
 a dead latent, or one without a rule about certain slots, has no such thing."""
-
-
-class Dictionary(Protocol):
-    """What can be measured: atoms, and an encoder."""
-
-    @property
-    def W_dec(self) -> Float[Tensor, "d_sae d_in"]: ...
-
-    def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]: ...
 
 
 class Targets(NamedTuple):

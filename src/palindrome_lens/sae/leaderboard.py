@@ -1,8 +1,8 @@
 """Many autoencoders trained and scored: architectures, sparsity levels, widths, seeds.
 
-``make leaderboard`` trains them all, about a quarter of an hour on two cores, and writes
-``leaderboard.csv`` beside this file. Each run is kept in the store as soon as it ends, so that an
-interrupted sweep goes on where it stopped.
+``make leaderboard`` trains them all and writes ``leaderboard.csv`` beside this file.
+Each run is kept in the store as soon as it ends, so that an interrupted sweep goes on where it
+stopped.
 """
 
 import csv
