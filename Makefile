@@ -24,7 +24,7 @@ book: $(INSTALLED)/book-$(MADE_FROM) ## execute the notebooks that must run agai
 
 test: $(INSTALLED)/test-$(MADE_FROM) ## run all tests: units, every notebook against its stored outputs, the built book in a browser
 	@$(BOOK) build
-	@$(PY) -m pytest --nbval tests notebooks
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --nbval tests notebooks
 
 lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each paired with its text
 	@$(PY) -m jupyter lab notebooks

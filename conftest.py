@@ -22,6 +22,8 @@ FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the store before any test or notebook kernel starts."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        return  # the process that started this one has set it, for both
     folder = tempfile.TemporaryDirectory(prefix="palindrome-lens-store-")
     config.stash[FOLDER] = folder
     # One level down: what is kept beside the store, W&B's runs, belongs to this run as well.
