@@ -59,6 +59,22 @@ def test_only_what_is_stale_runs(project: Project, capsys: pytest.CaptureFixture
     assert ran(capsys) == ["02_training"]
 
 
+def test_notebooks_run_side_by_side(
+    project: Project, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for the other to begin."""
+    monkeypatch.setattr(execute, "WORKERS", 2)
+    meet = (
+        "from pathlib import Path\nimport time\nPath('{me}').touch()\nwaited = 0\n"
+        "while not Path('{other}').exists() and waited < 300:\n"
+        "    time.sleep(0.1)\n    waited += 1\nPath('{other}').exists()"
+    )
+    write("01_data", meet.format(me="first", other="second"))
+    write("02_training", meet.format(me="second", other="first"))
+    execute.execute(project, ALL[:2])
+    assert [outputs(project, name) for name in ALL[:2]] == [["True"], ["True"]]
+
+
 def test_progress_is_shown(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     execute.execute(project, ["02_training"])
     shown = capsys.readouterr().out
@@ -129,7 +145,7 @@ def test_a_failing_cell_stops_the_run_and_changes_nothing(
     execute.refresh(project)
     before = contents(project.root / "_build"), contents(project.notebooks)
     write("02_training", "1 + 1", FAILING)
-    write("03_dictionary", "'not reached'")
+    write("03_dictionary", "'not kept'")
     capsys.readouterr()
     with pytest.raises(NotebookError) as failure:
         execute.execute(project)
@@ -137,7 +153,7 @@ def test_a_failing_cell_stops_the_run_and_changes_nothing(
     assert message[0] == ("notebooks/02_training.md, cell [2]: ZeroDivisionError: division by zero")
     assert message[1] == "The cell begins: first = 1"
     assert "----> 2 first / 0" in message
-    assert ran(capsys) == ["02_training"]
+    assert ran(capsys) == ["02_training", "03_dictionary"]
     assert contents(project.root / "_build") == before[0]
     unchanged = {name: data for name, data in before[1].items() if name.endswith("nb")}
     assert contents(project.notebooks).items() >= unchanged.items()

@@ -1,8 +1,14 @@
 """Executing notebooks: only those that must, each in one step or not at all."""
 
+import os
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import papermill
 from jupyter_client.kernelspec import KernelSpecManager
@@ -16,6 +22,8 @@ from palindrome_lens.book import normal, picture, stale
 from palindrome_lens.book.progress import Progress, say
 from palindrome_lens.book.project import NotebookError, Project, replace_with
 
+WORKERS = min(os.cpu_count() or 1, 4)
+"""Notebooks that run at the same time; each may take 4 GiB."""
 REASONS = 3
 TRACEBACK_LINES = 15
 # A kernel logs to the terminal, how it was shut down for one; what a cell raises comes by itself.
@@ -46,24 +54,48 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
     """
     chosen = project.chosen(names)
     library = stale.Library.of(project.package)
-    took: dict[str, float] = {}
+    due: dict[str, dict[str, str]] = {}
     for name in chosen:
         made_from = stale.parts(project, library, name)
         why = stale.reasons(project, name, made_from) or (["asked for"] if everything else [])
-        if not why:
-            say(f"{name} is up to date")
-            continue
-        say(f"{name} runs: {_listed(why)}")
-        started = time.monotonic()
-        result = run(project, name)
-        replace_with(project.executed_copy(name), normal.to_bytes(result))
-        stale.record(project, name, made_from)
-        took[name] = time.monotonic() - started
-        say_difference(project, name, result)
+        if why:
+            due[name] = made_from
+        say(f"{name} runs: {_listed(why)}" if why else f"{name} is up to date")
+    started = time.monotonic()
+    took: dict[str, float] = {}
+    with _side_by_side(min(WORKERS, len(due))) as apply:
+        for name, (result, seconds) in zip(due, apply(partial(_timed, project), due), strict=True):
+            replace_with(project.executed_copy(name), normal.to_bytes(result))
+            stale.record(project, name, due[name])
+            took[name] = seconds
+            say_difference(project, name, result)
     if len(took) > 1:
         each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
-        say(f"Executed {len(took)} notebooks in {sum(took.values()):.0f} s: {each}")
+        say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {each}")
     return [project.executed_copy(name) for name in chosen]
+
+
+def _timed(project: Project, name: str) -> tuple[NotebookNode, float]:
+    started = time.monotonic()
+    result = run(project, name)
+    return result, time.monotonic() - started
+
+
+@contextmanager
+def _side_by_side(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` over so many processes, in order; one or none needs no other process.
+
+    Leaving it, also by an error or Ctrl-C, ends the processes, and with them their kernels.
+    """
+    if workers < 2:
+        yield map
+        return
+    with get_context("spawn").Pool(workers, initializer=_leave_interrupts_to_the_parent) as pool:
+        yield pool.imap
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _listed(why: list[str]) -> str:
