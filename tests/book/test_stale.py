@@ -25,7 +25,7 @@ def executed(project: Project) -> Project:
     library = stale.Library.of(project.package)
     for name in project.names():
         replace_with(project.executed_copy(name), b"{}")
-        stale.record(project, name, stale.parts(project, library, name))
+        stale.record(project, name, stale.parts(project, library, name), 1.5)
     return project
 
 
@@ -66,7 +66,7 @@ def test_a_data_file_that_bears_a_module_s_name_belongs_to_it(executed: Project)
     assert stale_names(executed) == {"03_dictionary"}
     library = stale.Library.of(executed.package)
     for name in executed.names():
-        stale.record(executed, name, stale.parts(executed, library, name))
+        stale.record(executed, name, stale.parts(executed, library, name), 1.5)
     data.write_text("2\n", encoding="utf-8")
     assert stale_names(executed) == {"03_dictionary"}
 

@@ -5,6 +5,7 @@ of the old book only once it is complete: a build that is killed leaves the old 
 """
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from palindrome_lens import claims
-from palindrome_lens.book import picture
+from palindrome_lens.book import picture, stale
+from palindrome_lens.book.openings import TIMES
 
 SETTINGS = ("_config.yml", "_toc.yml")
 PAGES = "book"
@@ -70,6 +72,8 @@ def stage(root: Path, executed: list[Path], source: Path) -> None:
     shutil.copytree(root / PAGES, source / PAGES)
     for notebook in executed:
         shutil.copyfile(notebook, source / NOTEBOOKS / notebook.name)
+    took = {path.stem: seconds for path in executed if (seconds := stale.seconds(path)) is not None}
+    (source / TIMES).write_text(json.dumps(took), encoding="utf-8")
     stated = claims.collect(executed)
     claims.write(stated, source / "claims.json")
     picture.draw(stated, source / PAGES / PICTURE)

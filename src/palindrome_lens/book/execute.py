@@ -66,7 +66,7 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
     with _side_by_side(min(WORKERS, len(due))) as apply:
         for name, (result, seconds) in zip(due, apply(partial(_timed, project), due), strict=True):
             replace_with(project.executed_copy(name), normal.to_bytes(result))
-            stale.record(project, name, due[name])
+            stale.record(project, name, due[name], seconds)
             took[name] = seconds
             say_difference(project, name, result)
     if len(took) > 1:

@@ -25,6 +25,7 @@ LOCK = "the lock file"
 PYTHON = "the Python version"
 STORED_FORM = "the stored form of notebooks"
 COPY = "copy"
+SECONDS = "seconds"
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def reasons(project: Project, name: str, now: dict[str, str]) -> list[str]:
         return ["never executed"]
     except ValueError:
         return ["the record of its last run cannot be read"]
+    recorded.pop(SECONDS, None)
     if recorded.pop(COPY, None) != copy:
         return ["its executed copy is not the one that was recorded"]
     changed = [part for part in now if part in recorded and recorded[part] != now[part]]
@@ -124,10 +126,22 @@ def reasons(project: Project, name: str, now: dict[str, str]) -> list[str]:
     ]
 
 
-def record(project: Project, name: str, made_from: dict[str, str]) -> None:
-    """Note what the executed copy was made from, once it is in place."""
-    entries = {**made_from, COPY: _hash(project.executed_copy(name))}
+def record(project: Project, name: str, made_from: dict[str, str], seconds: float) -> None:
+    """Note what the executed copy was made from, and how long that took, once it is in place."""
+    entries = {
+        **made_from,
+        COPY: _hash(project.executed_copy(name)),
+        SECONDS: round(seconds, 1),
+    }
     replace_with(project.record(name), f"{json.dumps(entries, indent=1)}\n".encode())
+
+
+def seconds(executed: Path) -> float | None:
+    """How long an executed copy took, by the record beside it; ``None`` where there is none."""
+    try:
+        return json.loads(executed.with_suffix(".json").read_bytes()).get(SECONDS)
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _folder(package: str) -> Path:
