@@ -8,19 +8,13 @@ import torch.nn.functional as F
 from scipy import integrate, stats
 from sklearn.metrics import f1_score
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.interventions import mean_ablate, zero_ablate
-from palindrome_lens.model import ModelConfig, activations, hooked
-from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
 from palindrome_lens.sae.controls import Given
 from palindrome_lens.sae.metrics import (
-    CrossEntropy,
     Reference,
     agreement,
     best_f1,
     consistency,
-    cross_entropy,
     densities,
     explained_variance,
     firing_counts,
@@ -32,37 +26,9 @@ from palindrome_lens.sae.metrics import (
     shrinkage,
     uniqueness,
 )
-from palindrome_lens.task import Task, inputs
-from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import Recipe, evaluate, train
+from palindrome_lens.task import Task
 
 TINY = Task(alphabet="abcd", half_length=2)
-TOKENS = encode(TINY, TINY.strings())
-CONFIG = SAEConfig(architecture="gelu-kl", d_sae=96)
-
-
-class Linear(Autoencoder):
-    """Latents are a multiple of the inputs."""
-
-    factor = 1.0
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.factor * x
-
-
-def linear(factor: float, bias: Tensor) -> Linear:
-    autoencoder = Linear(CONFIG, len(bias))
-    autoencoder.factor = factor
-    with torch.no_grad():
-        autoencoder.W_dec.copy_(torch.eye(len(bias)))
-        autoencoder.b_dec.copy_(bias)
-    return autoencoder
-
-
-@pytest.fixture(scope="module")
-def model() -> TransformerBridge:
-    recipe = Recipe(steps=100, batch_size=8, test_fraction=0.25)
-    return hooked(train(TINY, ModelConfig(), recipe)[0], ModelConfig(), TINY)
 
 
 def data() -> Tensor:
@@ -99,47 +65,6 @@ def test_l0_counts_what_is_not_0_and_firing_what_is_above_0() -> None:
     assert firing_counts(latents).tolist() == [0, 3, 1]
 
 
-def test_recovered_cross_entropy_by_hand() -> None:
-    found = CrossEntropy(clean=1.0, spliced=1.5, mean_ablated=3.0, zero_ablated=2.0)
-    assert found.recovered_from_mean == pytest.approx(0.75)
-    assert found.recovered_from_zero == pytest.approx(0.5)
-    assert found.added == pytest.approx(0.5)
-
-
-def test_splicing_in_the_activations_themselves_recovers_everything(
-    model: TransformerBridge,
-) -> None:
-    found = cross_entropy(
-        model, TOKENS, CONFIG.hook, linear(1.0, torch.zeros(96, dtype=torch.float64))
-    )
-    assert found.clean == evaluate(model, TOKENS).mean_loss
-    assert found.spliced == pytest.approx(found.clean, abs=1e-12)
-    assert found.recovered_from_mean == pytest.approx(1)
-    assert found.recovered_from_zero == pytest.approx(1)
-
-
-def test_splicing_in_the_mean_or_zero_recovers_nothing_from_it(model: TransformerBridge) -> None:
-    written = activations(model, inputs(TOKENS), [CONFIG.hook])[CONFIG.hook].flatten(start_dim=1)
-    mean = cross_entropy(model, TOKENS, CONFIG.hook, linear(0.0, written.mean(dim=0)))
-    zero = cross_entropy(
-        model, TOKENS, CONFIG.hook, linear(0.0, torch.zeros(96, dtype=torch.float64))
-    )
-    assert mean.spliced == pytest.approx(mean_ablate(model, TOKENS, CONFIG.hook).mean_loss)
-    assert mean.recovered_from_mean == pytest.approx(0, abs=1e-9)
-    assert zero.spliced == pytest.approx(zero_ablate(model, TOKENS, CONFIG.hook).mean_loss)
-    assert zero.recovered_from_zero == pytest.approx(0, abs=1e-9)
-    assert mean.zero_ablated == zero.zero_ablated != mean.mean_ablated
-
-
-def test_positions_one_by_one_are_spliced_in_where_they_were(model: TransformerBridge) -> None:
-    scaled = cross_entropy(model, TOKENS, CONFIG.hook, lambda x: 0.5 * x)
-    one_by_one = cross_entropy(
-        model, TOKENS, CONFIG.hook, lambda x: (0.5 * x.reshape(-1, 16)).view_as(x)
-    )
-    assert one_by_one == scaled
-    assert scaled.spliced != scaled.clean
-
-
 SIMPLEX = torch.eye(4, dtype=torch.float64) - 0.25
 """The effects of a slot's four letters: of squared length 3/4, with cosine −1/3, of sum 0."""
 
@@ -163,20 +88,6 @@ def test_the_reference_is_what_additive_activations_were_made_of() -> None:
     assert torch.equal(found.labels, made.latents.bool())
     assert found.names == ["a·", "b·", "c·", "d·", "·a", "·b", "·c", "·d"]
     assert found.slots.tolist() == [0] * 4 + [1] * 4
-
-
-def test_a_reference_of_positions_holds_each_letter_at_the_query_that_predicts_it() -> None:
-    x = torch.randn(16, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found = reference(TINY, x.reshape(-1, 3), "position")
-    for feature, (slot, letter) in enumerate((s, c) for s in range(2) for c in "abcd"):
-        query = TINY.mirrored_positions[1 - slot]
-        assert TINY.mirror_position(query) == slot + 1
-        has = torch.tensor([string[1 + slot] == letter for string in TINY.strings()])
-        wanted = x[has, query].mean(dim=0) - x[:, query].mean(dim=0)
-        torch.testing.assert_close(found.vectors[feature], wanted)
-        labels = found.labels[:, feature].reshape(16, 6)
-        assert torch.equal(labels[:, query], has)
-        assert int(labels.sum()) == 4
 
 
 def test_the_true_dictionary_scores_1() -> None:
@@ -361,9 +272,5 @@ def test_what_cannot_be_scored_is_refused_in_one_sentence() -> None:
     for dictionary, data, message in cases:
         with pytest.raises(ValueError, match=message):
             score(dictionary, data, truth)
-    with pytest.raises(ValueError, match="needs 96"):
-        reference(TINY, x, "position")
-    with pytest.raises(ValueError, match="activations are not finite"):
-        reference(TINY, nan)
     with pytest.raises(ValueError, match="no factor relates them"):
         shrinkage(x, x.mean(dim=0).expand_as(x))

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from palindrome_lens.atoms import pursue, unit
-from palindrome_lens.sae.metrics import Reference
+from palindrome_lens.sae.reference import Reference
 
 RANK = 1e-9
 """A singular value below this part of the largest is rounding, and no direction of the data."""

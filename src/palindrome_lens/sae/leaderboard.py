@@ -22,8 +22,8 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import palindrome_lens.training
-from palindrome_lens import artifacts, matching, model
-from palindrome_lens.sae import metrics
+from palindrome_lens import anova, artifacts, matching, model
+from palindrome_lens.sae import metrics, reference, splicing
 from palindrome_lens.sae import training as sae_training
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
 from palindrome_lens.task import Task
@@ -153,7 +153,7 @@ def scored(run: Run) -> tuple[metrics.Scores, float]:
         return {"scores": torch.tensor(values, dtype=torch.float64)}
 
     made_from = {"sae": run.config.model_dump(), "data": artifacts.fingerprint(material().x)}
-    code = [metrics, matching, *sae_training.code()]
+    code = [metrics, reference, splicing, anova, matching, *sae_training.code()]
     *values, added = artifacts.find_or_make("scores", made_from, code, make)["scores"].tolist()
     return _scores(values), added
 

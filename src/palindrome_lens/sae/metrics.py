@@ -5,21 +5,23 @@ was never trained. A *sample* is what it encodes at once, a string or one positi
 large models the true features are unknown; here the labels are exact, and so is what they score.
 """
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import anova
-from palindrome_lens.circuits.interventions import evaluate_with, mean_ablate, zero_ablate
 from palindrome_lens.matching import match
-from palindrome_lens.task import Task
-from palindrome_lens.training import evaluate
+
+# Whoever scores a dictionary needs these as well, and finds them here.
+from palindrome_lens.sae.reference import Reference as Reference
+from palindrome_lens.sae.reference import check_finite
+from palindrome_lens.sae.reference import reference as reference
+from palindrome_lens.sae.splicing import CrossEntropy as CrossEntropy
+from palindrome_lens.sae.splicing import cross_entropy as cross_entropy
+from palindrome_lens.sae.splicing import spliced_loss as spliced_loss
 
 DENSE = 0.1
 """A latent that fires on a larger share of the samples is dense (Sun et al., arXiv:2506.15679)."""
@@ -38,55 +40,6 @@ class Dictionary(Protocol):
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]: ...
 
     def decode(self, latents: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_in"]: ...
-
-
-class Reference(NamedTuple):
-    """The features that a dictionary should find, and exactly where each is present."""
-
-    mean: Float[Tensor, "d_in"]
-    vectors: Float[Tensor, "feature d_in"]
-    """Feature = slot · letters + letter. The vectors of a slot sum to 0."""
-    labels: Bool[Tensor, "sample feature"]
-    slots: Int64[Tensor, "feature"]
-    names: list[str]
-    """``··m``: the letter in its slot, a dot where any will do."""
-
-
-def reference(
-    task: Task,
-    x: Float[Tensor, "sample d_in"],
-    inputs: Literal["string", "position"] = "string",
-) -> Reference:
-    """The effect of each letter in each slot (:mod:`palindrome_lens.anova`), as features.
-
-    With "string" a vector is the letter's effect at all positions side by side. With "position" a
-    sample is one position, and the vector is the effect at the one query that predicts the letter;
-    only samples at that query have the feature. What a letter does elsewhere is left out.
-
-    Args:
-        x: activations of all strings in the order of ``Task.strings``; with "position" the
-            positions of a string follow each other.
-
-    Raises:
-        ValueError: the number of samples is another, or an activation is not finite.
-    """
-    each = {"string": 1, "position": task.n_positions}[inputs]
-    if len(x) != task.size * each:
-        raise ValueError(
-            f"There are {len(x):,} samples; this reference needs {task.size * each:,}."
-        )
-    _check_finite(x, "activations")
-    n, h = len(task.alphabet), task.half_length
-    split = anova.decompose(anova.by_slot(task, x.reshape(task.size, each, -1)), h)
-    strings = torch.cartesian_prod(*[torch.arange(n)] * h).reshape(task.size, h)
-    has = F.one_hot(strings, n).bool().flatten(start_dim=1)
-    slots = torch.arange(h).repeat_interleave(n)
-    effects = torch.cat([split.effects[(slot,)].reshape(n, each, -1) for slot in range(h)])
-    names = ["·" * slot + c + "·" * (h - slot - 1) for slot in range(h) for c in task.alphabet]
-    query = torch.zeros_like(slots) if each == 1 else 2 * h - slots
-    here = torch.arange(each)[:, None] == query
-    labels = (has[:, None] & here).flatten(end_dim=1)
-    return Reference(x.mean(dim=0), effects[torch.arange(h * n), query], labels, slots, names)
 
 
 def explained_variance(
@@ -338,8 +291,8 @@ def score(dictionary: Dictionary, x: Float[Tensor, "sample d_in"], reference: Re
         _check(dictionary, x, reference)
         latents = dictionary.encode(x)
         rebuilt = dictionary.decode(latents)
-        _check_finite(latents, "latents")
-        _check_finite(rebuilt, "reconstructions")
+        check_finite(latents, "latents")
+        check_finite(rebuilt, "reconstructions")
         atoms = dictionary.W_dec.detach()
         density = densities(latents)
         directed = atoms.norm(dim=1) > 0
@@ -391,79 +344,5 @@ def _check(dictionary: Dictionary, x: Tensor, reference: Reference) -> None:
         raise ValueError(
             f"There are {len(x):,} samples; the reference labels {len(reference.labels):,}."
         )
-    _check_finite(x, "activations")
-    _check_finite(dictionary.W_dec, "atoms")
-
-
-def _check_finite(values: Tensor, name: str) -> None:
-    bad = int((~values.isfinite()).sum())
-    if bad:
-        raise ValueError(f"{bad:,} numbers of the {name} are not finite (NaN or infinite).")
-
-
-class CrossEntropy(NamedTuple):
-    """Mean loss over all positions, in nats, for four versions of the activations at one hook."""
-
-    clean: float
-    spliced: float
-    """The dictionary's reconstruction in place of the activations."""
-    mean_ablated: float
-    zero_ablated: float
-
-    @property
-    def added(self) -> float:
-        """spliced − clean, in nats."""
-        return self.spliced - self.clean
-
-    @property
-    def recovered_from_mean(self) -> float:
-        """(mean-ablated − spliced) / (mean-ablated − clean)."""
-        return (self.mean_ablated - self.spliced) / (self.mean_ablated - self.clean)
-
-    @property
-    def recovered_from_zero(self) -> float:
-        """(zero-ablated − spliced) / (zero-ablated − clean)."""
-        return (self.zero_ablated - self.spliced) / (self.zero_ablated - self.clean)
-
-
-Reconstruct = Callable[[Float[Tensor, "batch d_in"]], Float[Tensor, "batch d_in"]]
-
-
-def cross_entropy(
-    model: TransformerBridge,
-    tokens: Int64[Tensor, "strings length"],
-    hook: str,
-    reconstruct: Reconstruct,
-) -> CrossEntropy:
-    """What splicing in the reconstruction costs, against removing the activations altogether.
-
-    For many dictionaries, compute it once and ``_replace(spliced=spliced_loss(...))``.
-
-    Args:
-        reconstruct: of the activations of all positions side by side. An autoencoder of single
-            positions is wrapped: ``lambda x: sae(x.reshape(-1, d)).view_as(x)``.
-
-    Raises:
-        ValueError: an unknown hook name.
-    """
-    return CrossEntropy(
-        spliced=spliced_loss(model, tokens, hook, reconstruct),
-        clean=evaluate(model, tokens).mean_loss,
-        mean_ablated=mean_ablate(model, tokens, hook).mean_loss,
-        zero_ablated=zero_ablate(model, tokens, hook).mean_loss,
-    )
-
-
-def spliced_loss(
-    model: TransformerBridge,
-    tokens: Int64[Tensor, "strings length"],
-    hook: str,
-    reconstruct: Reconstruct,
-) -> float:
-    """Mean loss over all positions, in nats, with the reconstruction in place."""
-
-    def splice(value: Tensor) -> Tensor:
-        with torch.no_grad():
-            return reconstruct(value.flatten(start_dim=1)).view_as(value)
-
-    return evaluate_with(model, tokens, hook, splice).mean_loss
+    check_finite(x, "activations")
+    check_finite(dictionary.W_dec, "atoms")
