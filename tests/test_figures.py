@@ -153,7 +153,7 @@ def test_pictures_lie_side_by_side_below_the_ones_they_are_compared_with() -> No
 
 
 def test_more_series_than_colours_differ_in_their_symbols() -> None:
-    many = {str(i): ([1.0], [2.0], [1.5], [2.25]) for i in range(len(figures.COLOURS) + 1)}
+    many = {f"unnamed {i}": ([1.0], [2.0], [1.5], [2.25]) for i in range(len(figures.COLOURS) + 1)}
     drawn = as_json(points(many, **TITLES))["data"]
     assert drawn[0]["error_y"]["array"] == [0.25]
     assert drawn[0]["error_y"]["arrayminus"] == [0.5]

@@ -7,6 +7,7 @@
 
   const NARROW = 560; // px; below it, text and margins shrink and the legend moves under the plot
   const CELL = 44; // px; numbers in cells narrower than this would touch
+  const LETTER = 6.5; // px; about the width of one letter of a label
   const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: false };
 
   function specOf(element) {
@@ -40,6 +41,7 @@
       linecolor: line,
       tickcolor: line,
       automargin: true,
+      title: { standoff: 8 },
     };
     const layout = {
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -69,6 +71,40 @@
     return merged(spec.layout.template || {}, themeTemplate(width));
   }
 
+  // Heat maps go from the ground of the page to what stands out from it, in either theme.
+  function scaleFor(trace) {
+    const plus = ["ground", "tint", "depth"];
+    const names = trace.zmid === 0 ? ["minus-depth", "minus-tint", ...plus] : plus;
+    return names.map((name, i) => [i / (names.length - 1), cssColour("--scale-" + name)]);
+  }
+
+  function themed(trace, width) {
+    if (trace.type !== "heatmap") return trace;
+    const scaled = { ...trace, colorscale: scaleFor(trace) };
+    return trace.texttemplate ? { ...scaled, texttemplate: cellText(trace, width) } : scaled;
+  }
+
+  // The names along the horizontal axis, broken into lines where that lets them stand upright.
+  function labelled(spec, width) {
+    const axis = spec.layout.xaxis || {};
+    if (axis.type !== "category") return axis;
+    const names = [...new Set(spec.data.flatMap((trace) => trace.x || []))];
+    const room = Math.floor(((0.8 * width) / names.length) / LETTER);
+    const longest = Math.max(...names.flatMap((name) => name.split(" ")).map((it) => it.length));
+    if (longest > room || names.every((name) => name.length <= room)) return axis;
+    const lines = names.map((name) => inLines(name, room).join("<br>"));
+    return { ...axis, tickvals: names, ticktext: lines, tickangle: 0 };
+  }
+
+  function inLines(name, room) {
+    return name.split(" ").reduce((lines, word) => {
+      const last = lines[lines.length - 1];
+      if (last !== undefined && (last + " " + word).length <= room)
+        return [...lines.slice(0, -1), last + " " + word];
+      return [...lines, word];
+    }, []);
+  }
+
   // A number that has no room in its cell is left out; a tap shows it.
   function cellText(trace, width) {
     return width / (trace.x || []).length < CELL ? "" : trace.texttemplate;
@@ -95,10 +131,9 @@
       state = "drawing";
       width = element.clientWidth;
       layout.template = template();
+      layout.xaxis = labelled(spec, width);
       await window.Plotly.newPlot(canvas, {
-        data: spec.data.map((trace) =>
-          trace.texttemplate ? { ...trace, texttemplate: cellText(trace, width) } : trace,
-        ),
+        data: spec.data.map((trace) => themed(trace, width)),
         layout: layout,
         frames: spec.frames || [],
         config: CONFIG,
@@ -115,6 +150,7 @@
         const crossed = element.clientWidth < NARROW !== width < NARROW;
         width = element.clientWidth;
         if (crossed) restyle();
+        if (crossed) window.Plotly.relayout(canvas, { xaxis: labelled(spec, width) });
         spec.data.forEach((trace, i) => {
           if (!trace.texttemplate) return;
           window.Plotly.restyle(canvas, { texttemplate: cellText(trace, width) }, [i]);
@@ -124,7 +160,12 @@
     }
 
     function restyle() {
-      if (state === "drawn") window.Plotly.relayout(canvas, { template: template() });
+      if (state !== "drawn") return;
+      window.Plotly.relayout(canvas, { template: template() });
+      spec.data.forEach((trace, i) => {
+        if (trace.type !== "heatmap") return;
+        window.Plotly.restyle(canvas, { colorscale: [scaleFor(trace)] }, [i]);
+      });
     }
 
     new ResizeObserver(fit).observe(element);

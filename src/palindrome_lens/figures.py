@@ -1,11 +1,17 @@
 """Plotly figures in one style: they take tensors, return figures, and compute nothing.
 
+A series gets its colour by its name: ``MEANING`` says what each colour stands for, in every chapter
+alike. Notebooks choose names, never colours.
+
 Every figure carries its alternative text (``layout.meta.alt``), written by the caller, who knows
 what it shows. Numbers are stored to 4 significant digits, as plain JSON: figures are compared
 exactly from run to run, and the last digits of a float64 differ between CPUs.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -15,12 +21,69 @@ from torch import Tensor
 
 from palindrome_lens.claims import SIGNIFICANT, rounded
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B8A600"]
-"""Okabe and Ito's palette (2008), which stays apart for colour-blind readers; black and yellow
-are replaced by a grey and an olive that show on both a white and a dark page."""
+BLUE, VERMILION, GREEN, PINK = "#276EA2", "#C94E07", "#0C9D73", "#CB77A8"
+ORANGE, SKY, VIOLET, GREY = "#C3840F", "#5996D8", "#685FD1", "#6C7276"
+COLOURS = [BLUE, VERMILION, GREEN, ORANGE, VIOLET, PINK, SKY, GREY]
+"""Okabe and Ito's palette (2008), moved until each colour stands out from a white and from a dark
+page (3:1), and each two stay apart for readers who lack the red or the green cones."""
 
-SYMBOLS = ["circle", "diamond-open", "square"]
-"""For more series than there are colours."""
+LEVEL, LEVEL_WIDTH = GREY, 1.5
+"""Reference levels: what was not measured but is compared with. Always broken lines."""
+
+MEANING = {
+    # Components of the model, and the circuits that hold them.
+    **dict.fromkeys(("attention", "mirror", "looking"), BLUE),
+    **dict.fromkeys(("MLP", "mlp", "copying"), VERMILION),
+    **dict.fromkeys(("embedding", "direct"), SKY),
+    **dict.fromkeys(("others", "other keys"), ORANGE),
+    **dict.fromkeys(("LayerNorm", "ln1", "ln2", "ln_final"), PINK),
+    "both": GREEN,
+    "neither": GREY,
+    # Positions: free letters, the bar, the three letters to be copied, the end. A query and its
+    # mirror position are one thing.
+    **dict.fromkeys("012", GREY),
+    **dict(zip("34567", (SKY, GREEN, VIOLET, ORANGE, PINK), strict=True)),
+    # Autoencoders by architecture.
+    "TopK": BLUE,
+    "BatchTopK": SKY,
+    "Matryoshka": VIOLET,
+    "JumpReLU": GREEN,
+    "Gated": ORANGE,
+    "ReLU": VERMILION,
+    "GELU": GREY,
+    "sigmoid": PINK,
+    # What is done to a latent.
+    "ablated": VERMILION,
+    "at its mean": SKY,
+    "at its largest": ORANGE,
+    "swapped in": GREEN,
+    # How many letters an effect needs.
+    "one letter": BLUE,
+    "two letters": ORANGE,
+    "three letters": PINK,
+    # Splits, recipes, verdicts.
+    "random split": BLUE,
+    "ordered split": VERMILION,
+    "original recipe": VERMILION,
+    "right": GREEN,
+    "wrong": VERMILION,
+    # Counts, where nothing is compared.
+    "strings": BLUE,
+}
+"""Which colour stands for what, by the name of the series."""
+
+POSITION = re.compile(r"(?:query |position |attention at |copied at )?([0-7])(?: → \d| \(\w+\))?")
+"""Names of series that belong to one position: ``4 → 3``, ``query 5``, ``copied at 6``."""
+
+GROUND, TINT, DEPTH = "#F3F6F9", "#7DB1DC", "#174A73"
+SEQUENTIAL = [(0, GROUND), (0.5, TINT), (1, DEPTH)]
+DIVERGING = [(0, "#8A3303"), (0.25, "#EBA57F"), (0.5, GROUND), (0.75, TINT), (1, DEPTH)]
+"""The scales of heat maps; in the dark theme ``figures.js`` puts others in their place."""
+
+DASHES = ["solid", "dash", "dot", "dashdot"]
+SYMBOLS = ["circle", "diamond-open", "square", "x-open"]
+PATTERNS = ["", "/", ".", "x"]
+"""What tells series of the same colour apart in one figure: in lines, points, and bars."""
 
 NEGLIGIBLE = 1e-9
 """Below this share of the largest value a number is rounding noise, and written as 0."""
@@ -41,6 +104,53 @@ def _rounded(values: Any, noise: float) -> Any:
     if values != values:
         return None
     return 0.0 if abs(values) <= noise else rounded(values, SIGNIFICANT)
+
+
+def colour_of(name: str) -> str | None:
+    """What the name stands for, as a colour; ``TopK, k = 3`` and ``TopK + L1`` are ``TopK``."""
+    if name in MEANING:
+        return MEANING[name]
+    position = POSITION.fullmatch(name)
+    first_word = re.split(r"[^A-Za-z]", name)[0]
+    return MEANING.get(position[1] if position else first_word)
+
+
+def looks(names: Iterable[str]) -> list[tuple[str, int]]:
+    """The colour of each series, and how many before it in the same figure have that colour.
+
+    Names without a meaning take the colours that no other series of the figure has, in order.
+    """
+    names = list(names)
+    known = {name: colour_of(name) for name in names}
+    free = [colour for colour in COLOURS if colour not in known.values()] or COLOURS
+    unknown = [name for name in names if known[name] is None]
+    drawn = {name: free[i % len(free)] for i, name in enumerate(unknown)}
+    before: Counter[str] = Counter()
+    found = []
+    for name in names:
+        colour = known[name] or drawn[name]
+        found.append((colour, before[colour]))
+        before[colour] += 1
+    return found
+
+
+def _add_levels(figure: go.Figure, ends: Sequence[Any], levels: Mapping[str, float] | None) -> None:
+    for i, (name, level) in enumerate((levels or {}).items()):
+        dash = DASHES[1 + i % (len(DASHES) - 1)]
+        figure.add_scatter(
+            x=[ends[0], ends[-1]],
+            y=[rounded(level)] * 2,
+            name=name,
+            mode="lines",
+            line={"dash": dash, "color": LEVEL, "width": LEVEL_WIDTH},
+        )
+
+
+def _log_axis(values: Iterable[Any]) -> dict[str, Any]:
+    """A logarithmic axis that labels 1, 2 and 5 of each power of ten, of many powers only the 1."""
+    positive = [value for value in values if value]
+    decades = math.log10(max(positive) / min(positive)) if positive else 0.0
+    return {"type": "log", "dtick": "D2" if decades < 3 else 1}
 
 
 def _styled(figure: go.Figure, alt: str, x: str, y: str, height: int) -> go.Figure:
@@ -77,18 +187,14 @@ def lines(
     """
     figure = go.Figure()
     across: list[Any] = []
-    for name, values in series.items():
+    for (name, values), (colour, i) in zip(series.items(), looks(series), strict=True):
         across = numbers(x) if x is not None else list(range(len(values)))
-        figure.add_scatter(x=across, y=numbers(values), name=name, mode="lines")
-    for i, (name, level) in enumerate((levels or {}).items()):
-        figure.add_scatter(
-            x=[across[0], across[-1]],
-            y=[rounded(level)] * 2,
-            name=name,
-            mode="lines",
-            line={"dash": ["dash", "dot", "dashdot"][i % 3], "color": COLOURS[6], "width": 1.5},
-        )
-    figure.update_yaxes(type="log" if log_y else "linear")
+        line = {"color": colour, "dash": DASHES[i % len(DASHES)]}
+        figure.add_scatter(x=across, y=numbers(values), name=name, mode="lines", line=line)
+    _add_levels(figure, across, levels)
+    figure.update_yaxes(type="linear")
+    if log_y:
+        figure.update_yaxes(_log_axis(value for line in figure.data for value in line.y))
     return _styled(figure, alt, x_title, y_title, height)
 
 
@@ -104,16 +210,10 @@ def bars(
 ) -> go.Figure:
     """Grouped bars, one group for each label."""
     figure = go.Figure()
-    for name, values in series.items():
-        figure.add_bar(x=list(labels), y=numbers(values), name=name)
-    for name, level in (levels or {}).items():
-        figure.add_scatter(
-            x=[labels[0], labels[-1]],
-            y=[rounded(level)] * 2,
-            name=name,
-            mode="lines",
-            line={"dash": "dash", "color": COLOURS[6], "width": 1.5},
-        )
+    for (name, values), (colour, i) in zip(series.items(), looks(series), strict=True):
+        marker = {"color": colour, "pattern": {"shape": PATTERNS[i % len(PATTERNS)]}}
+        figure.add_bar(x=list(labels), y=numbers(values), name=name, marker=marker)
+    _add_levels(figure, labels, levels)
     figure.update_layout(barmode="group", showlegend=True)
     figure.update_xaxes(type="category")
     return _styled(figure, alt, x_title, y_title, height)
@@ -132,10 +232,9 @@ def points(
 
     Args:
         series: by name the horizontal places, the heights, and where each bar begins and ends.
-            With more series than colours, the colours repeat with another symbol.
     """
     figure = go.Figure()
-    for i, (name, (x, y, low, high)) in enumerate(series.items()):
+    for (name, (x, y, low, high)), (colour, i) in zip(series.items(), looks(series), strict=True):
         up = [top - value for top, value in zip(high, y, strict=True)]
         down = [value - bottom for bottom, value in zip(low, y, strict=True)]
         figure.add_scatter(
@@ -144,9 +243,11 @@ def points(
             error_y={"array": numbers(up), "arrayminus": numbers(down), "thickness": 1},
             name=name,
             mode="markers",
-            marker={"size": 9, "symbol": SYMBOLS[i // len(COLOURS)]},
+            marker={"size": 9, "color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)]},
         )
-    figure.update_xaxes(type="log" if log_x else "linear")
+    figure.update_xaxes(type="linear")
+    if log_x:
+        figure.update_xaxes(_log_axis(value for cloud in figure.data for value in cloud.x))
     return _styled(figure, alt, x_title, y_title, height)
 
 
@@ -165,10 +266,12 @@ def heatmap(
     """A matrix in colour, its first row at the top.
 
     Args:
-        diverging: red below and blue above 0, centred there; otherwise white to blue from 0.
+        diverging: red below and blue above 0, centred there; otherwise to blue from 0.
         show_values: write each number into its cell, to 2 decimals.
     """
-    scale = {"colorscale": "RdBu", "zmid": 0} if diverging else {"colorscale": "Blues", "zmin": 0}
+    scale: dict[str, Any] = {"colorscale": SEQUENTIAL, "zmin": 0}
+    if diverging:
+        scale = {"colorscale": DIVERGING, "zmid": 0}
     if show_values:
         scale |= {"texttemplate": "%{z:.2f}", "textfont": {"size": 11}}
     figure = go.Figure(
@@ -208,7 +311,7 @@ def slider(
             z=stops[first],
             x=list(columns),
             y=list(rows),
-            colorscale="Blues",
+            colorscale=SEQUENTIAL,
             zmin=0,
             zmax=1,
             colorbar={"thickness": 12, "outlinewidth": 0},
@@ -246,7 +349,7 @@ def pictures(
             names.append(name)
     tall, wide = bands[0].shape
     figure = go.Figure(
-        go.Heatmap(z=numbers(torch.cat(bands)), colorscale="RdBu", zmid=0, showscale=False)
+        go.Heatmap(z=numbers(torch.cat(bands)), colorscale=DIVERGING, zmid=0, showscale=False)
     )
     styled = _styled(figure, alt, "", "", 52 * len(bands) + 64)
     middles = [tall * i + tall / 2 for i in range(len(bands))]
