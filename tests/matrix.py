@@ -17,7 +17,7 @@ CAPABILITIES = ("default", "avx2", "avx512")
 THREADS = (1, 2)
 # The build and the browser compute nothing that a kind of CPU could change.
 LEFT_OUT = ("--ignore=tests/book", "--ignore=tests/test_book_in_browser.py")
-TESTS = ("tests", "notebooks", "--nbval", *LEFT_OUT)
+TESTS = ("tests", "notebooks", "--nbval", "--numprocesses=2", "--dist=loadfile", *LEFT_OUT)
 TAKEN = "import torch; print(torch.backends.cpu.get_cpu_capability())"
 
 
