@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test lab refresh check format matrix leaderboard bench shots lock clean
+.PHONY: help book pdf test lab refresh check format matrix leaderboard bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -21,6 +21,10 @@ help:
 
 book: $(INSTALLED)/book-$(MADE_FROM) ## execute the notebooks that must run again, and build the book
 	@$(BOOK) build
+
+pdf: $(INSTALLED)/pdf-$(MADE_FROM) ## build the book, and print it into one PDF, with the browser that is installed
+	@$(BOOK) build
+	@$(BOOK) pdf
 
 test: $(INSTALLED)/test-$(MADE_FROM) ## run all tests: units, every notebook against its stored outputs, the built book in a browser
 	@$(BOOK) build

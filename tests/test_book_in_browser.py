@@ -67,6 +67,10 @@ UNDRAWN = """() => {
   return [...missing(".plotly-figure", plotly), ...missing(".circuitsvis-figure", widget)];
 }"""
 
+# A figure is drawn when it comes near the screen.
+SCROLL = """() => document
+  .querySelector(":is(.plotly-figure, .circuitsvis-figure):not([data-drawn])")?.scrollIntoView()"""
+
 # What else a page can get wrong, as one sentence each.
 FAULTS = """() => {
   const faults = [];
@@ -147,11 +151,13 @@ def problems(context: Any, url: str) -> list[str]:
 
 
 def undrawn(page: Any) -> list[str]:
-    """The figures that are still not drawn after a fair time."""
+    """The figures that are still not drawn after a fair time, with each brought onto the screen."""
     from playwright.sync_api import TimeoutError as TooLate
 
     with suppress(TooLate):
-        page.wait_for_function(f"() => ({UNDRAWN})().length === 0", timeout=DRAWN_WITHIN_MS)
+        page.wait_for_function(
+            f"() => {{ ({SCROLL})(); return ({UNDRAWN})().length === 0; }}", timeout=DRAWN_WITHIN_MS
+        )
     left: list[str] = page.evaluate(UNDRAWN)
     return left
 

@@ -1,14 +1,22 @@
 // Draws the figures of a page from the JSON that stands inside them.
 //
-// A figure is drawn when it first has a width: one inside something folded has none until it is
-// unfolded. What a figure says about its own looks stays; what it leaves open follows the theme.
+// A figure is drawn when it comes near the screen, so one inside something folded waits until it is
+// unfolded; printing draws them all. What a figure says about its own looks stays; what it leaves
+// open follows the theme.
 (function () {
   "use strict";
 
   const NARROW = 560; // px; below it, text and margins shrink and the legend moves under the plot
   const CELL = 44; // px; numbers in cells narrower than this would touch
   const LETTER = 6.5; // px; about the width of one letter of a label
-  const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: false };
+  const PAPER = 660; // px; what fits between the margins of A4 and of US Letter
+  const NEAR = "1000px 0px";
+  // Few buttons, for each is a stop of the Tab key; none that would send a figure anywhere.
+  const BUTTONS = [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
+  const CONFIG = {
+    displaylogo: false, displayModeBar: "hover", responsive: false, modeBarButtons: BUTTONS,
+  };
+  const HERE = document.currentScript.src;
 
   function specOf(element) {
     return JSON.parse(element.querySelector('script[type="application/json"]').textContent);
@@ -113,13 +121,15 @@
   function plotly(element) {
     const spec = specOf(element);
     spec.layout = spec.layout || {};
-    // The page decides how wide a figure is.
+    // The page decides how wide a figure is, and has a slider of its own.
     const layout = { ...spec.layout, autosize: true };
     delete layout.width;
+    delete layout.sliders;
     const canvas = document.createElement("div");
     canvas.className = "figure-canvas";
     canvas.style.height = (layout.height || 420) + "px";
     element.append(canvas);
+    for (const given of spec.layout.sliders || []) element.append(slider(given, element, canvas));
 
     function template() {
       return templateFor(spec, element.clientWidth);
@@ -134,29 +144,28 @@
       layout.xaxis = labelled(spec, width);
       await window.Plotly.newPlot(canvas, {
         data: spec.data.map((trace) => themed(trace, width)),
-        layout: layout,
+        layout: { ...layout, ...size() },
         frames: spec.frames || [],
         config: CONFIG,
       });
+      // The figure has its words; the letters and numbers in the drawing make no sense read alone.
+      canvas.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
       state = "drawn";
       element.dataset.drawn = "true";
     }
 
     function fit() {
-      if (element.clientWidth === 0) return;
-      if (state === "new") {
-        draw();
-      } else if (state === "drawn" && element.clientWidth !== width) {
-        const crossed = element.clientWidth < NARROW !== width < NARROW;
-        width = element.clientWidth;
-        if (crossed) restyle();
-        if (crossed) window.Plotly.relayout(canvas, { xaxis: labelled(spec, width) });
-        spec.data.forEach((trace, i) => {
-          if (!trace.texttemplate) return;
-          window.Plotly.restyle(canvas, { texttemplate: cellText(trace, width) }, [i]);
-        });
-        window.Plotly.Plots.resize(canvas);
-      }
+      const now = element.clientWidth;
+      if (state !== "drawn" || printing || now === 0 || now === width) return;
+      const crossed = now < NARROW !== width < NARROW;
+      width = now;
+      if (crossed) restyle();
+      if (crossed) window.Plotly.relayout(canvas, { xaxis: labelled(spec, width) });
+      spec.data.forEach((trace, i) => {
+        if (!trace.texttemplate) return;
+        window.Plotly.restyle(canvas, { texttemplate: cellText(trace, width) }, [i]);
+      });
+      window.Plotly.Plots.resize(canvas);
     }
 
     function restyle() {
@@ -170,19 +179,54 @@
 
     new ResizeObserver(fit).observe(element);
     onThemeChange(restyle);
-    fit();
+    for (const moment of ["beforeprint", "afterprint"]) addEventListener(moment, resize);
+    return draw;
+
+    function resize() {
+      if (state === "drawn") window.Plotly.relayout(canvas, size());
+    }
+  }
+
+  function size() {
+    return printing ? { width: PAPER, autosize: false } : { width: null, autosize: true };
+  }
+
+  // Plotly's own slider answers to a mouse alone; this one answers to the keyboard too.
+  function slider(given, element, canvas) {
+    const title = (given.currentvalue || {}).prefix || "";
+    const range = document.createElement("input");
+    const shown = document.createElement("output");
+    Object.assign(range, { type: "range", min: 0, max: given.steps.length - 1, value: given.active || 0 });
+    range.setAttribute("aria-label", title.trim());
+    function say() {
+      const { label } = given.steps[range.value];
+      shown.textContent = title + label;
+      range.setAttribute("aria-valuetext", label);
+    }
+    say();
+    range.addEventListener("input", () => {
+      say();
+      const { method, args } = given.steps[range.value];
+      if (element.dataset.drawn) window.Plotly[method](canvas, ...args);
+    });
+    const bar = document.createElement("div");
+    bar.className = "figure-slider";
+    bar.append(range, shown);
+    return bar;
   }
 
   function circuitsvis(element, index) {
     const spec = specOf(element);
-    const component = window.CircuitsVis[spec.component];
-    if (!component) throw new Error("CircuitsVis has no component " + spec.component);
     const canvas = document.createElement("div");
     canvas.className = "figure-canvas";
     canvas.id = "circuitsvis-" + index;
     element.append(canvas);
-    window.CircuitsVis.render(canvas.id, component, spec.props);
-    element.dataset.drawn = "true";
+    return function draw() {
+      const component = window.CircuitsVis[spec.component];
+      if (!component) throw new Error("CircuitsVis has no component " + spec.component);
+      window.CircuitsVis.render(canvas.id, component, spec.props);
+      element.dataset.drawn = "true";
+    };
   }
 
   function onThemeChange(callback) {
@@ -192,6 +236,55 @@
     });
   }
 
-  document.querySelectorAll(".plotly-figure").forEach(plotly);
-  document.querySelectorAll(".circuitsvis-figure").forEach(circuitsvis);
+  // Which figures are drawn when ----------------------------------------------------------------
+
+  const loading = {}; // each library once, and not before the page can be read and used
+  const loaded = new Set();
+  const waiting = new Map();
+  const near = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries)
+      if (isIntersecting && waiting.has(target)) soon(target);
+  }, { rootMargin: NEAR });
+  let line = Promise.resolve();
+  let printing = false;
+
+  function library(kind) {
+    loading[kind] ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL(kind + ".min.js", HERE);
+      script.onload = () => resolve(loaded.add(kind));
+      script.onerror = () => reject(new Error("could not load " + script.src));
+      document.head.append(script);
+    });
+    return loading[kind];
+  }
+
+  // One after the other, so that what the reader does is answered in between.
+  function soon(element) {
+    near.unobserve(element);
+    const { kind } = waiting.get(element);
+    const pause = () => new Promise((go) => setTimeout(go));
+    line = line.then(() => library(kind)).then(pause).then(() => draw(element)).catch(reportError);
+  }
+
+  function draw(element) {
+    const figure = waiting.get(element);
+    waiting.delete(element);
+    return figure && figure.draw();
+  }
+
+  addEventListener("beforeprint", () => {
+    printing = true;
+    for (const [element, { kind }] of waiting) if (loaded.has(kind)) draw(element);
+  });
+  addEventListener("afterprint", () => {
+    printing = false;
+  });
+  for (const [kind, prepare] of Object.entries({ plotly, circuitsvis }))
+    document.querySelectorAll(`.${kind}-figure`).forEach((element, i) => {
+      waiting.set(element, { kind, draw: prepare(element, i) });
+      near.observe(element);
+    });
+  // Printing cannot wait for a library: it is there before anyone has scrolled to a figure.
+  addEventListener("load", () => setTimeout(() => waiting.forEach(({ kind }) => library(kind))));
 })();

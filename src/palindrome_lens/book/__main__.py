@@ -40,6 +40,18 @@ def refresh(project: Project, arguments: argparse.Namespace) -> None:
     refresh(project, arguments.name, everything=arguments.all)
 
 
+def pdf(project: Project, _: argparse.Namespace) -> None:
+    """Print the built book as one PDF."""
+    from palindrome_lens.book.paper import PaperError, print_book
+
+    say("Printing the book ...")
+    try:
+        printed = print_book(project.root, project.root / "_build" / "html")
+    except PaperError as error:
+        raise NotebookError(str(error)) from error
+    say(f"Open {printed.as_uri()}")
+
+
 def check_pairs(project: Project, _: argparse.Namespace) -> None:
     """Check that both halves of each notebook say the same."""
     _report(pairs.problems(project))
@@ -56,6 +68,7 @@ COMMANDS = {
     "build": build,
     "execute": execute,
     "refresh": refresh,
+    "pdf": pdf,
     "pairs": check_pairs,
     "outputs": check_outputs,
 }

@@ -107,12 +107,10 @@ def _figure(
 
 def figure_html(kind: str, spec: str, alt: str) -> str:
     """The element that ``figures.js`` draws into, with the JSON that it draws."""
-    # A picture to assistive technology; what has controls is a group, for "img" would hide them.
-    has_controls = kind == "circuitsvis" or "sliders" in json.loads(spec).get("layout", {})
-    role = "group" if has_controls else "img"
+    # Every figure has controls (buttons, a slider), and the role "img" would hide them.
     label = escape(alt, quote=True)
     return (
-        f'<div class="{kind}-figure" role="{role}" aria-label="{label}">'
+        f'<div class="{kind}-figure" role="group" aria-label="{label}">'
         f'<script type="application/json">{inert(spec)}</script></div>\n'
     )
 

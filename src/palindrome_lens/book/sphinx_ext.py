@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from palindrome_lens.book import claim_markup, latents, mathml, openings
+from palindrome_lens.book import claim_markup, latents, mathml, openings, search
 from palindrome_lens.book.renderers import (
     InteractiveFigure,
     figure_html,
@@ -18,12 +18,13 @@ from palindrome_lens.book.renderers import (
     replace_figures_by_text,
 )
 
-# What draws each kind of figure: the package whose wheel holds the script, and where.
+# What draws each kind of figure: the package whose wheel holds the script, and where. Large as they
+# are, no page names them: ``figures.js`` loads what a page needs once the page can be read.
 SCRIPTS = {
     "plotly": ("plotly", "package_data/plotly.min.js"),
     "circuitsvis": ("circuitsvis", "dist/cdn/iife.js"),
 }
-# Later than the page's own scripts, and in this order.
+# Later than the page's own scripts.
 FIRST_SCRIPT = 900
 
 
@@ -67,12 +68,9 @@ def _installed(kind: str) -> Path:
 def add_scripts(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Load the scripts on the pages that have a figure, and only those."""
-    kinds = sorted(figure_kinds(doctree))
-    for kind in kinds:
-        app.add_js_file(_script_name(kind), priority=FIRST_SCRIPT, loading_method="defer")
-    if kinds:
-        app.add_js_file("figures.js", priority=FIRST_SCRIPT + 1, loading_method="defer")
+    """Load the script that draws on the pages that have a figure, and only those."""
+    if figure_kinds(doctree):
+        app.add_js_file("figures.js", priority=FIRST_SCRIPT, loading_method="defer")
 
 
 def keep_local(
@@ -100,6 +98,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     claim_markup.setup(app)
     latents.setup(app)
     openings.setup(app)
+    search.setup(app)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", add_scripts)
     # Last, so that nothing is added behind it.
