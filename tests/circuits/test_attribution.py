@@ -213,6 +213,100 @@ def test_patching_agrees_with_the_running_model(random: TransformerBridge, query
             assert found[part][slot, shift, :, own].tolist() == [follows, answer != before], part
 
 
+def answer_with(model: TransformerBridge, own: int, query: int, hooks: dict[str, Tensor]) -> int:
+    """The answer of the running model with activations at the query replaced."""
+
+    def put(value: Tensor, hook: object, new: Tensor) -> Tensor:
+        changed = value.clone()
+        changed[:, query] = new
+        return changed
+
+    edits = [(f"blocks.0.{name}", functools.partial(put, new=new)) for name, new in hooks.items()]
+    with torch.no_grad(), model.hooks(fwd_hooks=edits):
+        return int(model(inputs(STRINGS[[own]]))[0, query].argmax())
+
+
+def pairs(slot: int) -> list[tuple[int, int]]:
+    """All ordered pairs of strings that differ in one slot."""
+    rows = STRINGS[:, 1:3]
+    return [
+        (own, other)
+        for own in range(16)
+        for other in range(16)
+        if ((rows[own] != rows[other]).nonzero().flatten().tolist()) == [slot]
+    ]
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_path_patching_agrees_with_the_running_model(random: TransformerBridge, query: int) -> None:
+    found = attribution.patch_paths(TINY, random, tabulate(random), STRINGS, query)
+    wanted = {path: [0, 0] for path in attribution.PATHS}
+    for own, other in pairs(target_slot(TINY, query)):
+        first = cached(random, own)
+        moved = node(random, own, other, query, "mirror") - node(random, own, own, query, "mirror")
+        new = first["hook_resid_mid"][query] + moved
+        with torch.no_grad():
+            mlp = random.blocks[0].mlp(random.blocks[0].ln2(new))
+        attention = first["hook_attn_out"][query] + moved
+        edits = {
+            "through the MLP": {"hook_mlp_out": mlp},
+            "past the MLP": {
+                "hook_attn_out": attention,
+                "hook_mlp_out": first["hook_mlp_out"][query],
+            },
+            "both": {"hook_attn_out": attention},
+        }
+        before = answer_with(random, own, query, {})
+        for path, hooks in edits.items():
+            after = answer_with(random, own, query, hooks)
+            wanted[path][0] += after == int(STRINGS[other, query + 1])
+            wanted[path][1] += after == before
+    assert {path: counts.tolist() for path, counts in found.items()} == wanted
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_patching_an_embedding_agrees_with_the_running_model(
+    random: TransformerBridge, query: int
+) -> None:
+    found = attribution.patch_embeddings(TINY, random, tabulate(random), STRINGS, query)
+    wanted = torch.zeros_like(found)
+    for slot in range(2):
+        for own, other in pairs(slot):
+            before = answer_with(random, own, query, {})
+            for position in range(query + 1):
+                new = cached(random, other)["hook_resid_pre"][position]
+
+                def put(value: Tensor, hook: object, p: int = position, v: Tensor = new) -> Tensor:
+                    changed = value.clone()
+                    changed[:, p] = v
+                    return changed
+
+                hooks = [("blocks.0.hook_resid_pre", put)]
+                with torch.no_grad(), random.hooks(fwd_hooks=hooks):
+                    after = int(random(inputs(STRINGS[[own]]))[0, query].argmax())
+                wanted[0, slot, position] += after == int(STRINGS[other, query + 1])
+                wanted[1, slot, position] += after != before
+    assert torch.equal(found, wanted)
+
+
+def test_the_embedding_that_the_handbuilt_model_copies_is_the_mirrors(
+    handbuilt: HandBuilt,
+) -> None:
+    tables = tabulate(handbuilt.model)
+    for query in TINY.mirrored_positions:
+        found = attribution.patch_embeddings(TINY, handbuilt.model, tables, STRINGS, query)
+        wanted = torch.zeros_like(found[1])
+        wanted[target_slot(TINY, query), TINY.mirror_position(query)] = 16 * 3
+        assert torch.equal(found[1], wanted)
+        # Its MLP writes nothing here: all of the letter goes past it.
+        paths = attribution.patch_paths(TINY, handbuilt.model, tables, STRINGS, query)
+        assert {path: counts.tolist() for path, counts in paths.items()} == {
+            "through the MLP": [0, 48],
+            "past the MLP": [48, 0],
+            "both": [48, 0],
+        }
+
+
 def test_donors_give_each_value_once() -> None:
     task = Task()
     tokens = encode(task, task.strings())

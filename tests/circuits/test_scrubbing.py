@@ -9,7 +9,14 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import scrubbing
-from palindrome_lens.circuits.scrubbing import NODES, Group, programs, recovered, scrub
+from palindrome_lens.circuits.scrubbing import (
+    NODES,
+    Group,
+    programs,
+    recovered,
+    scrub,
+    scrub_drawn,
+)
 from palindrome_lens.circuits.tables import finish, tabulate
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
@@ -84,6 +91,36 @@ def test_the_handbuilt_model_needs_the_mirror_letter_alone(handbuilt: HandBuilt)
         assert (right.right, wrong.right) == (1.0, 0.25)
 
 
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_drawn_donors_have_the_mean_of_all_donors(random: TransformerBridge, query: int) -> None:
+    tables = tabulate(random)
+    apart = [
+        Group(("mirror",), ALL),
+        Group(("direct",), NONE),
+        Group(("pattern",), frozenset([0])),
+        Group(("others",), NONE),
+    ]
+    for hypothesis in (apart, SPLIT):
+        wanted = scrub(TINY, random, tables, STRINGS, query, hypothesis)
+        drawn = [
+            scrub_drawn(TINY, random, tables, STRINGS, query, hypothesis, 500, seed)
+            for seed in range(4)
+        ]
+        losses = torch.tensor([d.loss for d in drawn])
+        error = float(losses.std()) / 2
+        assert float(losses.mean()) == pytest.approx(wanted.loss, abs=6 * error)
+        assert error < 0.05 * wanted.loss
+        assert sum(d.right for d in drawn) / 4 == pytest.approx(wanted.right, abs=0.03)
+
+
+def test_drawn_donors_that_share_every_letter_are_the_model(random: TransformerBridge) -> None:
+    tables, whole = tabulate(random), [Group(NODES, ALL)]
+    drawn = scrub_drawn(TINY, random, tables, STRINGS, 3, whole, 2)
+    wanted = scrub(TINY, random, tables, STRINGS, 3, whole)
+    assert drawn[:3] == pytest.approx(wanted[:3], abs=1e-12)
+    assert drawn.cases == 32
+
+
 def test_slots_are_those_whose_letters_change_a_node() -> None:
     assert [scrubbing.slots(Task(), node, 5) for node in NODES] == [{2}, {0, 1, 2}, {1}, {0, 2}]
     assert scrubbing.slots(Task(), "direct", 4) == set()
@@ -123,6 +160,27 @@ def test_the_shared_programs_read_a_letter_by_the_mean_of_its_values(
     for name, read in (("one letter table", shared), ("one code", shared + moved)):
         wanted = finish(random, start + read).log_softmax(dim=-1)
         torch.testing.assert_close(found[name][6], wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_the_mlp_table_looks_up_what_the_running_mlp_writes(
+    random: TransformerBridge, query: int
+) -> None:
+    tables = tabulate(random)
+    found = programs(TINY, random, tables, STRINGS, query)
+    with torch.no_grad():
+        _, cache = random.run_with_cache(inputs(STRINGS))
+    mirror = TINY.mirror_position(query)
+    same = STRINGS[:, mirror] == STRINGS[6, mirror]
+    looked_up = cache["blocks.0.hook_mlp_out"][same, query].mean(dim=0)
+    ids = STRINGS[:, 1].unique()
+    values = tables.values[:, 1:3].sum(dim=0)
+    shared, own = values.mean(dim=0), values[mirror - 1, ids].mean(dim=0)
+    read = shared[STRINGS[6, mirror]] - shared[ids].mean(dim=0) + own
+    end = tables.embedded[query, STRINGS[6, query]] + tables.bias + read + looked_up
+    with torch.no_grad():
+        wanted = random.unembed(random.ln_final(end)).log_softmax(dim=-1)
+    torch.testing.assert_close(found["MLP table"][6], wanted, rtol=0, atol=1e-12)
 
 
 def test_programs_of_the_handbuilt_model_agree(handbuilt: HandBuilt) -> None:

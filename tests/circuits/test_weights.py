@@ -3,11 +3,14 @@
 import pytest
 import torch
 from handbuilt import LOUDNESS, SHARPNESS, HandBuilt
+from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.tables import Tables, tabulate
 from palindrome_lens.circuits.weights import (
     advantage,
     copying,
+    directions,
+    fewer_directions,
     position_scores,
     score_terms,
     share_copied,
@@ -86,6 +89,67 @@ def test_the_advantage_is_that_of_the_queries_and_keys_the_model_computes() -> N
         for row, value in zip(scores, found, strict=True):
             own = row.pop(TINY.mirror_position(query))
             assert value == pytest.approx(own - max(row), abs=1e-10)
+
+
+@pytest.mark.parametrize("head", [0, 1])
+def test_directions_add_up_to_the_scores_without_the_mean_of_each_row(
+    random: TransformerBridge, head: int
+) -> None:
+    tables, queries = tabulate(random), [3, 4]
+    found = directions(tables, TOKENS, queries, head)
+    wanted = []
+    for q in queries:
+        scores = tables.scores[head, q, tokens_at(TOKENS, q)]
+        row = torch.cat([scores[:, k, tokens_at(TOKENS, k)] for k in range(5)], dim=1)
+        means = [
+            (scores[:, k, tokens_at(TOKENS, k)] - row.mean(dim=1, keepdim=True)).mean()
+            for k in range(5)
+        ]
+        wanted.append(torch.stack(means))
+    added = torch.stack([torch.outer(d.query, d.key) for d in found]).sum(dim=0)
+    torch.testing.assert_close(added, torch.stack(wanted), rtol=0, atol=1e-12)
+    assert sum(d.share for d in found) == pytest.approx(1)
+    assert found[0].share == max(d.share for d in found)
+    assert all(0 <= part <= 1 for d in found[:3] for part in (d.by_query, d.by_key))
+    assert found[0].by_key < 0.99
+
+
+def test_directions_of_the_handbuilt_model_depend_on_the_position_alone(
+    handbuilt: HandBuilt,
+) -> None:
+    found = directions(tabulate(handbuilt.model), TOKENS, TINY.mirrored_positions)
+    assert sum(d.share for d in found[:2]) == pytest.approx(1)
+    for each in found[:2]:
+        assert (each.by_query, each.by_key) == (pytest.approx(1), pytest.approx(1))
+    added = sum(torch.outer(d.query, d.key) for d in found)
+    assert added.argmax(dim=1).tolist() == [2, 1]
+
+
+def test_fewer_directions_leave_less_of_a_letter(handbuilt: HandBuilt) -> None:
+    tables = tabulate(handbuilt.model)
+    all_kept = fewer_directions(TINY, tables, TOKENS, 3)
+    torch.testing.assert_close(all_kept.values, tables.values, rtol=0, atol=1e-12)
+    # Four letters in four directions, less their mean: three are needed, and two do not do.
+    shares = [
+        share_copied(copying(handbuilt.model, TINY, cut, TOKENS, 3))
+        for cut in (fewer_directions(TINY, tables, TOKENS, rank) for rank in (0, 2, 3))
+    ]
+    assert shares[0] == 0.25
+    assert shares[0] < shares[1] < shares[2] == 1.0
+
+
+def test_fewer_directions_keep_the_leading_ones(random: TransformerBridge) -> None:
+    tables = tabulate(random)
+    letters = tokens_at(TOKENS, 1)
+    codes = tables.values[:, 1:3][:, :, letters]
+    centred = (codes - codes.mean(dim=2, keepdim=True)).flatten(0, -2)
+    for rank in (1, 4):
+        cut = fewer_directions(TINY, tables, TOKENS, rank).values
+        lost = (cut[:, 1:3][:, :, letters] - codes).square().sum()
+        strength = torch.linalg.eigvalsh(centred.T @ centred).flip(0)
+        assert float(lost) == pytest.approx(float(strength[rank:].sum()))
+        untouched = [0, 3, 4, 5, 6]
+        assert torch.equal(cut[:, untouched], tables.values[:, untouched])
 
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)

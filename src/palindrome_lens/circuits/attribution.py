@@ -21,6 +21,7 @@ from palindrome_lens.circuits.scrubbing import (
     joined,
     parts_of,
     slots,
+    target_slot,
 )
 from palindrome_lens.circuits.tables import Tables, finish
 from palindrome_lens.task import Task, inputs, letters, targets
@@ -270,10 +271,8 @@ def patch(
     shape = (task.half_length, base - 1, 2, len(tokens))
     outcome = {node: torch.zeros(shape, dtype=torch.bool) for node in (*NODES, "mlp")}
     for slot in range(task.half_length):
-        place = base ** (task.half_length - 1 - slot)
-        digit = everything // place % base
         for shift in range(1, base):
-            other = everything + ((digit + shift) % base - digit) * place
+            other = _other(task, slot, shift)
             after = dict.fromkeys(NODES, before)
             for node in (node for node in NODES if slot in slots(task, node, query)):
                 taken = dict.fromkeys(NODES, everything) | {node: other}
@@ -283,6 +282,93 @@ def patch(
             for name, answer in (*after.items(), ("mlp", swapped)):
                 outcome[name][slot, shift - 1, 0] = answer == targets(tokens)[other, query]
                 outcome[name][slot, shift - 1, 1] = answer != before
+    return outcome
+
+
+def _other(task: Task, slot: int, shift: int) -> Int64[Tensor, "strings"]:
+    """For each string the one whose letter in a slot is so many places further, cyclically."""
+    everything, base = torch.arange(task.size), len(task.alphabet)
+    place = base ** (task.half_length - 1 - slot)
+    digit = everything // place % base
+    return everything + ((digit + shift) % base - digit) * place
+
+
+def patch_embeddings(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+) -> Int64[Tensor, "outcome slot position"]:
+    """Activation patching of ``resid_pre`` at one position, on the pairs of :func:`patch`.
+
+    The position then asks, is looked at and is read as in the second string.
+
+    Args:
+        tokens: all strings of the task, in the order of ``Task.strings``.
+
+    Returns:
+        By the slot that differs and the position: in how many pairs the answer is then the second
+        string's own (outcome 0), and in how many it changed (1).
+    """
+    read, mirror = inputs(tokens), task.mirror_position(query)
+    everything = dict.fromkeys(NODES, torch.arange(len(tokens)))
+
+    def answer(changed: Int64[Tensor, "strings position"]) -> Int64[Tensor, "strings"]:
+        found = parts_of(tables, changed, query)
+        return finish(model, joined(found, tables.bias, everything, mirror)).argmax(dim=-1)
+
+    before = answer(read)
+    outcome = torch.zeros(2, task.half_length, query + 1, dtype=torch.int64)
+    for slot in range(task.half_length):
+        for shift in range(1, len(task.alphabet)):
+            other = _other(task, slot, shift)
+            wanted = targets(tokens)[other, query]
+            for position in range(query + 1):
+                changed = read.clone()
+                changed[:, position] = read[other, position]
+                after = before if torch.equal(changed, read) else answer(changed)
+                outcome[0, slot, position] += (after == wanted).sum()
+                outcome[1, slot, position] += (after != before).sum()
+    return outcome
+
+
+PATHS = ("through the MLP", "past the MLP", "both")
+
+
+def patch_paths(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+) -> dict[str, Int64[Tensor, "outcome"]]:
+    """Path patching (Goldowsky-Dill et al. 2023) of the mirror value, on every other letter.
+
+    The value of a string that differs in the mirrored letter alone is put in on one of the two
+    paths to the unembedding, or on both (``PATHS``); the other path carries the string's own.
+
+    Args:
+        tokens: all strings of the task, in the order of ``Task.strings``.
+
+    Returns:
+        For each path, in how many pairs the answer is then the second string's, and in how many it
+        stays.
+    """
+    found, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
+    everything, slot = torch.arange(len(tokens)), target_slot(task, query)
+    own = joined(found, tables.bias, dict.fromkeys(NODES, everything), mirror)
+    before = _with_mlp(model, own, _mlp(model, own))
+    outcome = {path: torch.zeros(2, dtype=torch.int64) for path in PATHS}
+    for shift in range(1, len(task.alphabet)):
+        other = _other(task, slot, shift)
+        taken: dict[Node, Tensor] = dict.fromkeys(NODES, everything) | {"mirror": other}
+        new = joined(found, tables.bias, taken, mirror)
+        ends = ((own, new), (new, own), (new, new))
+        for path, (past, through) in zip(PATHS, ends, strict=True):
+            after = _with_mlp(model, past, _mlp(model, through))
+            outcome[path][0] += (after == targets(tokens)[other, query]).sum()
+            outcome[path][1] += (after == before).sum()
     return outcome
 
 

@@ -83,8 +83,7 @@ def scrub(
     Raises:
         ValueError: a node is in no group or in two, or the query predicts no mirrored letter.
     """
-    if sorted(node for group in hypothesis for node in group.nodes) != sorted(NODES):
-        raise ValueError(f"Each of {', '.join(NODES)} must be in exactly one group.")
+    _check(hypothesis)
     needed = [frozenset().union(*(slots(task, n, query) for n in g.nodes)) for g in hypothesis]
     own = {target_slot(task, query)}.union(
         *(g.kept & n for g, n in zip(hypothesis, needed, strict=True))
@@ -114,6 +113,55 @@ def scrub(
     expected = torch.cat(losses).reshape(base ** len(own), -1).mean(dim=1)
     n = base ** len(variables)
     return Scrubbed(float(expected.mean()), right / n, float(expected.max()), n)
+
+
+def scrub_drawn(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+    hypothesis: list[Group],
+    draws: int,
+    seed: int = 0,
+) -> Scrubbed:
+    """Like :func:`scrub`, for hypotheses with too many donors: every string with ``draws`` of them.
+
+    Each group draws its donors independently, uniformly from those that it allows.
+
+    Args:
+        tokens: all strings of the task, in the order of ``Task.strings``.
+
+    Raises:
+        ValueError: a node is in no group or in two, or the query predicts no mirrored letter.
+    """
+    _check(hypothesis)
+    mirror = task.mirror_position(query)
+    parts = parts_of(tables, inputs(tokens), query)
+    wanted = targets(tokens)[:, query].unsqueeze(-1)
+    own = torch.arange(len(tokens))
+    base = len(task.alphabet)
+    generator = torch.Generator().manual_seed(seed)
+    losses, right = [], 0
+    for _ in range(draws):
+        donors = {}
+        for group in hypothesis:
+            donor = torch.randint(len(tokens), (len(tokens),), generator=generator)
+            for slot in group.kept:
+                place = base ** (task.half_length - 1 - slot)
+                donor = donor + (own // place % base - donor // place % base) * place
+            donors |= dict.fromkeys(group.nodes, donor)
+        logits = finish(model, joined(parts, tables.bias, donors, mirror))
+        losses.append(-logits.log_softmax(dim=-1).gather(-1, wanted).squeeze(-1))
+        right += int((logits.argmax(dim=-1, keepdim=True) == wanted).sum())
+    expected = torch.stack(losses).mean(dim=0)
+    n = draws * len(tokens)
+    return Scrubbed(float(expected.mean()), right / n, float(expected.max()), n)
+
+
+def _check(hypothesis: list[Group]) -> None:
+    if sorted(node for group in hypothesis for node in group.nodes) != sorted(NODES):
+        raise ValueError(f"Each of {', '.join(NODES)} must be in exactly one group.")
 
 
 def parts_of(tables: Tables, tokens: Int64[Tensor, "strings position"], query: int) -> Parts:
@@ -159,7 +207,7 @@ def recovered(loss: float, random: float, model: float) -> float:
     return (random - loss) / (random - model)
 
 
-STEPS = ("model", "hard pattern", "one code", "one letter table", "answer table")
+STEPS = ("model", "hard pattern", "one code", "one letter table", "MLP table", "answer table")
 
 
 def programs(
@@ -173,9 +221,10 @@ def programs(
 
     ``hard pattern`` attends to the mirror position alone. ``one letter table`` then reads a letter
     as the mean of its values over all mirror positions; ``one code`` does so too, but lets each
-    position keep the mean that its values have over the letters. ``answer table`` is the mean of
-    the model's log-probabilities over all strings with the same mirrored letter, and computes
-    nothing else.
+    position keep the mean that its values have over the letters. ``MLP table`` is ``one code`` with
+    the MLP's output looked up as well: its mean in the model over all strings with the same
+    mirrored letter. ``answer table`` is the mean of the model's log-probabilities over these
+    strings, and computes nothing else.
     """
     read = inputs(tokens)
     parts = parts_of(tables, read, query)
@@ -194,10 +243,20 @@ def programs(
         "one letter table": start + shared[token],
     }
     found = {name: finish(model, value).log_softmax(dim=-1) for name, value in resid.items()}
-    answers = torch.zeros(model.cfg.d_vocab, model.cfg.d_vocab, dtype=found["model"].dtype)
-    for letter in known:
-        answers[letter] = found["model"][token == letter].mean(dim=0)
-    return found | {"answer table": answers[token]}
+    with torch.no_grad():
+        mlp = model.blocks[0].mlp(model.blocks[0].ln2(resid["model"]))
+        after = resid["one code"] + _by_letter(mlp, token)
+        found["MLP table"] = model.unembed(model.ln_final(after)).log_softmax(dim=-1)
+    return found | {"answer table": _by_letter(found["model"], token)}
+
+
+def _by_letter(
+    values: Float[Tensor, "strings d"], letter: Int64[Tensor, "strings"]
+) -> Float[Tensor, "strings d"]:
+    """For each string the mean over all strings with the same letter."""
+    _, which = letter.unique(return_inverse=True)
+    total = values.new_zeros(int(which.max()) + 1, values.shape[1]).index_add(0, which, values)
+    return (total / torch.bincount(which).unsqueeze(1))[which]
 
 
 def agreeing(

@@ -1,5 +1,6 @@
 """What the weights of the attention layer say, read off the exact tables."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,22 @@ class ScoreTerms(NamedTuple):
     """Standard deviation of the effect of the key's token."""
     by_both: float
     """Standard deviation of what depends on the pair of tokens."""
+
+
+class Direction(NamedTuple):
+    """One direction of the QK circuit: a number for each query, times a number for each key."""
+
+    share: float
+    """Its part of the sum of all squared scores."""
+    query: Float[Tensor, "query"]
+    """Mean at each query position over the tokens that can stand there; times ``key`` it is what
+    the direction adds to the position-position term."""
+    key: Float[Tensor, "key"]
+    """Mean at each key position, likewise."""
+    by_query: float
+    """Part of its variance over queries that their position explains; the rest is their token's."""
+    by_key: float
+    """Part of its variance over keys that their position explains."""
 
 
 def tokens_at(tokens: Int64[Tensor, "strings length"], position: int) -> Int64[Tensor, "token"]:
@@ -64,6 +81,59 @@ def position_scores(
         for key in range(query + 1):
             found[query, key] = score_terms(tables, tokens, query, key, head).mean
     return found
+
+
+def directions(
+    tables: Tables, tokens: Int64[Tensor, "strings length"], queries: Sequence[int], head: int = 0
+) -> list[Direction]:
+    """The QK circuit of some queries as a sum of directions, the largest first.
+
+    They are the singular vectors of the table of scores: one row for each (query position, token)
+    that occurs, one column for each (key position, token) up to the last query. The mean of each
+    row is taken out, because the softmax does not see it. The mask is not applied.
+    """
+    keys = range(max(queries) + 1)
+    rows = torch.tensor([(q, t) for q in queries for t in tokens_at(tokens, q).tolist()])
+    columns = torch.tensor([(k, t) for k in keys for t in tokens_at(tokens, k).tolist()])
+    grid = tables.scores[head][tuple(rows.T)][:, columns[:, 0], columns[:, 1]]
+    left, strength, right = torch.linalg.svd(grid - grid.mean(dim=1, keepdim=True))
+    total = strength.square().sum()
+    found = []
+    for u, s, v in zip(left.T, strength, right, strict=False):
+        sign = v[v.abs().argmax()].sign() * s.sqrt()
+        query, by_query = _by_position(u * sign, rows[:, 0])
+        key, by_key = _by_position(v * sign, columns[:, 0])
+        found.append(Direction(float(s.square() / total), query, key, by_query, by_key))
+    return found
+
+
+def _by_position(
+    values: Float[Tensor, "entry"], positions: Int64[Tensor, "entry"]
+) -> tuple[Float[Tensor, "position"], float]:
+    """The mean at each position, and the part of the variance that lies between positions."""
+    _, place = positions.unique(return_inverse=True)
+    count = torch.bincount(place)
+    mean = torch.bincount(place, weights=values) / count
+    spread = values.var(correction=0)
+    return mean, float((mean[place] - values.mean()).square().mean() / spread)
+
+
+def fewer_directions(
+    task: Task, tables: Tables, tokens: Int64[Tensor, "strings length"], rank: int
+) -> Tables:
+    """Tables in which the letters at the mirror positions are handed over in ``rank`` directions.
+
+    They are the leading ones of all these vectors together; each position keeps its mean.
+    """
+    places = [task.mirror_position(q) for q in task.mirrored_positions]
+    codes = torch.stack([tables.values[:, m, tokens_at(tokens, m)] for m in places])
+    mean = codes.mean(dim=2, keepdim=True)
+    leading = torch.linalg.svd((codes - mean).flatten(0, -2), full_matrices=False)[2][:rank]
+    kept = (codes - mean) @ leading.T @ leading + mean
+    values = tables.values.clone()
+    for code, m in zip(kept, places, strict=True):
+        values[:, m, tokens_at(tokens, m)] = code
+    return tables._replace(values=values)
 
 
 def advantage(
