@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.io
@@ -16,6 +16,7 @@ from palindrome_lens.claims import rounded, written
 
 WIDGET_MIME = "application/vnd.circuitsvis.v1+json"
 LATENTS_MIME = "application/vnd.palindrome-lens.latents.v1+json"
+WEIGHTS_MIME = "application/vnd.palindrome-lens.weights.v1+json"
 WIDGET_CALL = re.compile(r"render\(\s*\"[^\"]*\",\s*(\w+),\s*(\{.*\})\s*\)", re.DOTALL)
 """In the page that CircuitsVis writes: the call that draws, with a random id, component, data."""
 
@@ -94,6 +95,47 @@ class Latents:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         text = f"{len(self.cards)} latents, each with a card of its own."
         return {LATENTS_MIME: {"cards": self.cards}, "text/plain": text}
+
+
+class Weights:
+    """Numbers that a page of the book computes with, stored as JSON beside a sentence.
+
+    They are rounded to so many decimals, which is the same on every machine where the last digits
+    of a double are not, and written as whole numbers of that unit.
+
+    Args:
+        name: what the numbers are: "model", "means" or "dictionary".
+        settings: what else it takes to compute with them.
+    """
+
+    def __init__(
+        self, name: str, tensors: Mapping[str, torch.Tensor], decimals: int, **settings: Any
+    ) -> None:
+        self.name, self.decimals, self.settings = name, decimals, settings
+        self.units = {
+            key: (tensor.detach() * 10**decimals).round().long() for key, tensor in tensors.items()
+        }
+
+    def rounded(self) -> dict[str, torch.Tensor]:
+        """The tensors as the page has them."""
+        return {key: units.double() / 10**self.decimals for key, units in self.units.items()}
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        tensors = {
+            key: {
+                "shape": " ".join(map(str, units.shape)),
+                "values": " ".join(map(str, units.flatten().tolist())),
+            }
+            for key, units in self.units.items()
+        }
+        stored = {"name": self.name, "decimals": self.decimals, **self.settings}
+        number = sum(units.numel() for units in self.units.values())
+        text = f"{number:,} numbers, to {self.decimals} decimals, for the page that runs the model."
+        return {
+            WEIGHTS_MIME: {**stored, "tensors": tensors},
+            "text/markdown": text,
+            "text/plain": text,
+        }
 
 
 def _cell(value: Any) -> str:

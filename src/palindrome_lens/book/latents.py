@@ -6,7 +6,7 @@ which is all that a reader without scripts sees, and the JSON from which
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from palindrome_lens.book.renderers import PRIORITY, inert
+from palindrome_lens.book.renderers import LAST, PRIORITY, WEIGHTS_MIME, inert
 
 if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
@@ -53,14 +53,19 @@ logger = logging.getLogger(__name__)
 
 
 class LatentsNote:
-    """In the notebook that stores them, the cards are a sentence; the page has the rest."""
+    """In the notebook that stores them, the cards are a sentence; the page has the rest.
 
-    mime_priority_overrides: ClassVar = [("*", LATENTS_MIME, PRIORITY)]
+    So are the weights that other pages compute with, but they bring their sentence.
+    """
+
+    mime_priority_overrides: ClassVar = [("*", LATENTS_MIME, PRIORITY), ("*", WEIGHTS_MIME, LAST)]
 
     @staticmethod
     def handle_mime(
         renderer: "NbElementRenderer", data: "MimeData", inline: bool
     ) -> list[nodes.Element] | None:
+        if data.mime_type == WEIGHTS_MIME:
+            return []
         if data.mime_type != LATENTS_MIME:
             return None
         number = len(data.content["cards"])
@@ -88,11 +93,18 @@ class LatentsDirective(SphinxDirective):
 def stored(notebooks: Iterable[Path]) -> list[Card]:
     """The cards in the outputs of notebooks, of the last notebook that has some."""
     cards: list[Card] = []
+    for content in contents(notebooks, LATENTS_MIME):
+        cards = content["cards"]
+    return cards
+
+
+def contents(notebooks: Iterable[Path], mime: str) -> Iterator[Any]:
+    """What notebooks have stored under a type, in the order of the book."""
     for path in sorted(notebooks):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):
-                cards = output.get("data", {}).get(LATENTS_MIME, {}).get("cards", cards)
-    return cards
+                if mime in output.get("data", {}):
+                    yield output["data"][mime]
 
 
 def value(card: Card, path: str) -> Any:

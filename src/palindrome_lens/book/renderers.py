@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 CIRCUITSVIS_MIME = "application/vnd.circuitsvis.v1+json"
+WEIGHTS_MIME = "application/vnd.palindrome-lens.weights.v1+json"
 
 # Before text/markdown and text/plain, which the same outputs carry for other readers.
 PRIORITY = 1
+# And after them.
+LAST = 1000
 
 
 class InteractiveFigure(nodes.General, nodes.Element):

@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from palindrome_lens.book import claim_markup, latents, mathml, openings, search
+from palindrome_lens.book import claim_markup, latents, mathml, openings, search, tryit
 from palindrome_lens.book.renderers import (
     InteractiveFigure,
     figure_html,
@@ -99,6 +99,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     latents.setup(app)
     openings.setup(app)
     search.setup(app)
+    tryit.setup(app)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", add_scripts)
     # Last, so that nothing is added behind it.
