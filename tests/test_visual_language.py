@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from palindrome_lens import figures
+from palindrome_lens.book import picture
 from palindrome_lens.book.renderers import PLOTLY_MIME
 
 ROOT = Path(__file__).parents[1]
@@ -92,12 +93,10 @@ def contrast(a: str, b: str) -> float:
 
 def grounds() -> list[str]:
     """White, and the ground of the dark theme."""
-    theme = Path(str(files("pydata_sphinx_theme"))) / "theme" / "pydata_sphinx_theme" / "static"
-    style = (theme / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
-    dark = style.split("data-theme=dark]", 1)[1]
-    found = re.search(r"--pst-color-background:(#[0-9a-f]{6})", dark)
-    assert found
-    return ["#ffffff", found[1]]
+    theme = files("sphinx_book_theme") / "theme" / "sphinx_book_theme" / "static" / "styles"
+    style = (theme / "sphinx-book-theme.css").read_text(encoding="utf-8")
+    (dark,) = re.findall(r"data-theme=dark\]\{[^}]*--pst-color-background:(#[0-9a-f]{6})", style)
+    return ["#ffffff", str(dark)]
 
 
 def scale(theme: str, *names: str) -> list[str]:
@@ -148,6 +147,12 @@ def test_scales_go_from_the_ground_of_the_page_to_what_stands_out_from_it(
         ground, _, depth = scale(theme, *names)
         assert contrast(ground, page) < 1.25, "zero does not glare"
         assert contrast(depth, ground) > 2 * LEAST_CONTRAST
+
+
+def test_the_picture_of_the_first_page_has_the_colours_of_the_positions() -> None:
+    assert {str(query): colour for query, colour in picture.COLOURS.items()} == {
+        query: figures.MEANING[query] for query in "456"
+    }
 
 
 def test_the_light_scales_are_those_of_the_notebooks() -> None:

@@ -1,6 +1,7 @@
 """How pages speak of claims: the ``{claims}`` directive, the ``{claim}`` role, and the card.
 
 Every claim has one address, its entry in the table that ``{claims}`` without an argument makes.
+The entry leads on to the cell that computed the number.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from palindrome_lens.claims import Claim
 Parse = Callable[[str], list[nodes.Node]]
 
 LISTED = "claims.json"
+ORIGIN = "origin"
+"""How Sphinx names the place where a claim was computed."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,8 @@ def claim_card(stated: Claim, parse: Parse, *, entry: bool = False) -> nodes.Ele
     details += _detail("Checked on", nodes.paragraph("", stated.denominator))
     details += _detail("Tolerance", nodes.paragraph("", tolerance(stated)))
     details += _detail("Control", *parse(stated.control))
+    if entry:
+        details += _detail("Computed by", nodes.paragraph("", "", _origin(stated)))
     card += details
     card += nodes.paragraph("", "", _address(stated, entry), classes=["claim-address"])
     return card
@@ -78,6 +83,21 @@ def tolerance(stated: Claim) -> str:
 
 def _detail(term: str, *definition: nodes.Node) -> nodes.definition_list_item:
     return nodes.definition_list_item("", nodes.term("", term), nodes.definition("", *definition))
+
+
+def mark_origin(stated: Claim, env: BuildEnvironment) -> nodes.target:
+    """The place that an entry leads to: a claim's card in the chapter that computed it."""
+    anchor = f"computed-{stated.id.replace('.', '-')}"
+    domain: Any = env.get_domain("std")
+    domain.note_object(ORIGIN, stated.id, anchor)
+    return nodes.target("", "", ids=[anchor])
+
+
+def _origin(stated: Claim) -> nodes.Element:
+    return addnodes.pending_xref(
+        "", nodes.inline("", "this code"), refdomain="std", reftype=ORIGIN, reftarget=stated.id,
+        refexplicit=True, refwarn=True,
+    )  # fmt: skip
 
 
 def _address(stated: Claim, entry: bool) -> nodes.Element:
@@ -160,6 +180,7 @@ class ClaimRole(XRefRole):
 def setup(app: Sphinx) -> None:
     """Register the directive, the role, and claims as something that can be referred to."""
     app.add_crossref_type("claim", "claim", objname="claim", ref_nodeclass=nodes.inline)
+    app.add_crossref_type(ORIGIN, ORIGIN, objname="origin of a claim")
     app.add_role_to_domain("std", "claim", ClaimRole(innernodeclass=nodes.strong), override=True)
     app.add_directive("claims", ClaimsDirective)
     app.connect("builder-inited", load)

@@ -16,12 +16,12 @@ STEP, LEFT, TOP, TILE = 60, 40, 176, 48
 WIDTH, HEIGHT = 2 * LEFT + STEP * (len(STRING) - 1), TOP + TILE + 50
 
 LIGHT = "--ink:#1f2933;--quiet:#52606d;--tile:#ffffff;--edge:#8a94a2;--page:#f7f9fc"
-DARK = "--ink:#eef2f6;--quiet:#b6c0cc;--tile:#222832;--edge:#8a94a2;--page:#14181e"
+DARK = "--ink:#eef2f6;--quiet:#b6c0cc;--tile:#222832;--edge:#8a94a2;--page:#121212"
 STYLE = f"""
 .mirror{{{LIGHT}}}
 @media (prefers-color-scheme:dark){{.mirror{{{DARK}}}}}
-[data-theme] .mirror{{{LIGHT};--page:#fff}}
-[data-theme=dark] .mirror{{{DARK}}}
+[data-theme] .mirror{{{LIGHT};--page:var(--pst-color-background)}}
+[data-theme=dark] .mirror{{{DARK};--page:var(--pst-color-background)}}
 .mirror text{{fill:var(--ink);font:20px system-ui,sans-serif;text-anchor:middle}}
 .mirror .quiet{{fill:var(--quiet);font-size:17px}}
 .mirror .tile text{{font:600 27px ui-monospace,monospace}}
@@ -29,7 +29,7 @@ STYLE = f"""
 .mirror .pill,.mirror .ground{{fill:var(--page)}}
 .mirror path{{fill:none;stroke-linecap:round}}
 """
-"""It follows the theme of the page that it stands in, and brings its own ground where it is alone."""
+"""The picture follows the theme of its page, and brings its own ground where it is alone."""
 
 
 def draw(claims: Iterable[Claim], path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from docutils import nodes
 
 from palindrome_lens import claims
-from palindrome_lens.book.claim_markup import claim_card
+from palindrome_lens.book.claim_markup import claim_card, mark_origin
 
 if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
@@ -84,7 +84,8 @@ class ClaimCard:
                 renderer.renderer.nested_render_text(text, data.line or 0)
             return list(parent.children)
 
-        return [claim_card(claims.Claim(**data.content), parse)]
+        stated = claims.Claim(**data.content)
+        return [mark_origin(stated, renderer.renderer.sphinx_env), claim_card(stated, parse)]
 
 
 def _figure(
