@@ -12,7 +12,7 @@ ARROWS = {4: 3, 5: 2, 6: 1}
 COLOURS = {4: "#0C9D73", 5: "#685FD1", 6: "#C3840F"}
 """Of the query positions; those of every figure of the book (a test compares them)."""
 
-STEP, LEFT, TOP, TILE = 60, 40, 176, 48
+STEP, LEFT, TOP, TILE = 60, 40, 200, 48
 WIDTH, HEIGHT = 2 * LEFT + STEP * (len(STRING) - 1), TOP + TILE + 50
 
 LIGHT = "--ink:#1f2933;--quiet:#52606d;--tile:#ffffff;--edge:#8a94a2;--page:#f7f9fc"
@@ -115,7 +115,7 @@ def _tile(position: int, character: str) -> str:
 
 def _look(query: int, key: int, least: Claim) -> str:
     start, end, top = _middle(query), _middle(key), TOP - 6
-    rise = 34 + 32 * (query - key)
+    rise = 30 + 40 * (query - key)
     middle, crest = (start + end) // 2, top - 0.75 * rise
     # On the narrowest arrow the number has no room: it stands above.
     height = crest if query - key > 1 else crest - 18
