@@ -49,6 +49,14 @@ def running_time(env: BuildEnvironment, page: str) -> str | None:
     return None if seconds is None else duration(seconds)
 
 
+def page_link(here: str, page: str) -> nodes.Node:
+    """A link from the page ``here`` to another page, which bears that page's title."""
+    return addnodes.pending_xref(
+        "", nodes.inline("", page), refdomain="std", reftype="doc", refdoc=here,
+        reftarget=f"/{page}", refexplicit=False, refwarn=True,
+    )  # fmt: skip
+
+
 def duration(seconds: float) -> str:
     """A time as it is written: seconds below two minutes, then minutes."""
     if seconds < 2 * MINUTE:
@@ -112,12 +120,7 @@ class OpeningDirective(SphinxDirective):
 
     def _link(self, chapter: str) -> nodes.Node:
         page = self._page(chapter)
-        if page is None:
-            return nodes.literal("", chapter)
-        return addnodes.pending_xref(
-            "", nodes.inline("", chapter), refdomain="std", reftype="doc", refdoc=self.env.docname,
-            reftarget=f"/{page}", refexplicit=False, refwarn=True,
-        )  # fmt: skip
+        return page_link(self.env.docname, page) if page else nodes.literal("", chapter)
 
     def _times(self, minutes: str) -> str:
         running = running_time(self.env, self.env.docname)

@@ -10,7 +10,15 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from palindrome_lens.book import claim_markup, latents, mathml, openings, search, tryit
+from palindrome_lens.book import (
+    chapters,
+    claim_markup,
+    latents,
+    mathml,
+    openings,
+    search,
+    tryit,
+)
 from palindrome_lens.book.renderers import (
     InteractiveFigure,
     figure_html,
@@ -18,6 +26,8 @@ from palindrome_lens.book.renderers import (
     replace_figures_by_text,
 )
 
+# What has directives, roles or pages of its own.
+SUBJECTS = (chapters, claim_markup, latents, openings, search, tryit)
 # What draws each kind of figure: the package whose wheel holds the script, and where. Large as they
 # are, no page names them: ``figures.js`` loads what a page needs once the page can be read.
 SCRIPTS = {
@@ -95,11 +105,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (mathml.visit_inline, None), (mathml.visit_block, None))
     app.add_node(InteractiveFigure, html=(visit_figure, None))
     app.add_post_transform(FiguresAsText)
-    claim_markup.setup(app)
-    latents.setup(app)
-    openings.setup(app)
-    search.setup(app)
-    tryit.setup(app)
+    for subject in SUBJECTS:
+        subject.setup(app)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", add_scripts)
     # Last, so that nothing is added behind it.
