@@ -50,6 +50,16 @@ def test_the_rest_of_the_model_is_right_about_the_model(handbuilt: HandBuilt) ->
     assert torch.equal(rest.answer == rest.wanted, full.correct)
 
 
+@pytest.mark.parametrize("hook", [MLP, RESID])
+def test_the_rest_goes_on_from_what_is_put_in_place(random: TransformerBridge, hook: str) -> None:
+    x = activations(random, inputs(TOKENS), [hook])[hook]
+    rebuilt = 0.5 * x + 0.1
+    rest = effects.rest_of(random, TOKENS, hook, rebuilt.flatten(start_dim=1))
+    full = evaluate_replaced(random, TOKENS, hook, rebuilt)
+    torch.testing.assert_close(rest.loss, full.loss, rtol=1e-12, atol=1e-12)
+    assert torch.equal(rest.answer == rest.wanted, full.correct)
+
+
 def test_ablating_a_letter_flips_exactly_its_strings_at_exactly_its_query(by_hand: ByHand) -> None:
     found = effects.ablate(by_hand.rest, by_hand.latents, by_hand.W_dec)
     assert found.strings.tolist() == [4] * 8

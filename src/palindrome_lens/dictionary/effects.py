@@ -2,8 +2,9 @@
 
 After the last block only LayerNorm and the unembedding are left, which treat each position by
 itself. So a change of the residual stream is followed exactly and cheaply, and every latent is
-tried on every string. The error of reconstruction stays: the model gets x + Δ, where Δ is what the
-change of the latents adds to the reconstruction, and not the reconstruction itself.
+tried on every string. What the change of the latents adds to the reconstruction is added to what the
+model goes on with: the activations x, whose error of reconstruction then stays, or the
+reconstruction itself.
 """
 
 from collections.abc import Iterable
@@ -48,8 +49,17 @@ class Effect(NamedTuple):
     """How often each token is given as an answer that was another token before."""
 
 
-def rest_of(model: TransformerBridge, tokens: Int64[Tensor, "strings length"], hook: str) -> Rest:
+def rest_of(
+    model: TransformerBridge,
+    tokens: Int64[Tensor, "strings length"],
+    hook: str,
+    rebuilt: Float[Tensor, "strings d_in"] | None = None,
+) -> Rest:
     """Run the model once, up to what follows its last block.
+
+    Args:
+        rebuilt: what takes the place of the activations at the hook, all positions of a string
+            side by side; by default they stay.
 
     Raises:
         ValueError: what passes through the hook is not simply added to the last residual stream.
@@ -62,7 +72,10 @@ def rest_of(model: TransformerBridge, tokens: Int64[Tensor, "strings length"], h
             f"that of one at {' or '.join(map(repr, allowed))} can."
         )
     name = allowed[1]
-    resid = activations(model, inputs(tokens), [name])[name]
+    found = activations(model, inputs(tokens), [hook, name])
+    resid = found[name]
+    if rebuilt is not None:
+        resid = resid + rebuilt.reshape(resid.shape) - found[hook]
     wanted = targets(tokens)
     loss, answer = _finish(model, resid, wanted)
     return Rest(model, resid, wanted, loss, answer)

@@ -36,6 +36,7 @@ WIDTHS = (128, 256)
 COMMON: dict[str, Any] = {"normalise": True, "steps": 800, "batch_size": 256, "lr": 6e-3}
 REVIVED: dict[str, Any] = {**COMMON, "aux_weight": 1 / 32}
 SHORT: dict[str, Any] = {**REVIVED, "length_weight": 3e-3}
+SHORTER: dict[str, Any] = {**REVIVED, "length_weight": 1e-2}
 
 
 class Contestant(NamedTuple):
@@ -60,6 +61,7 @@ CONTESTANTS = {
     ),
     "TopK": Contestant("topk", REVIVED, "k", (2, 3, 4, 8)),
     "TopK + L1": Contestant("topk", SHORT, "k", (2, 3, 4, 8)),
+    "TopK + more L1": Contestant("topk", SHORTER, "k", (3, 4, 8)),
     "BatchTopK": Contestant("batchtopk", REVIVED, "k", (3, 4, 8)),
     "BatchTopK + L1": Contestant("batchtopk", SHORT, "k", (3, 4, 8)),
     "Matryoshka": Contestant("matryoshka", REVIVED, "k", (3, 4, 8)),
