@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test lab refresh check format matrix leaderboard bench shots lock clean
+.PHONY: help book pdf links test lab refresh check format matrix leaderboard bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -36,15 +36,19 @@ lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each pai
 refresh: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook again and rewrite the stored outputs and the list of claims
 	@$(BOOK) refresh --all
 
-check: $(INSTALLED)/test-$(MADE_FROM) $(INSTALLED)/dev-$(MADE_FROM) ## lint, formatting, types, layers, and the notebooks as they are stored
+check: $(INSTALLED)/test-$(MADE_FROM) $(INSTALLED)/dev-$(MADE_FROM) ## lint, formatting, spelling, types, layers, and the notebooks as they are stored
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(VENV)/bin/codespell
 	@rm -rf _build/types && $(PY) -m jupytext --quiet --to '../_build/types//py:percent' notebooks/*.md
 	@$(PY) -m mypy src tests conftest.py
 	@$(PY) -m mypy --allow-untyped-defs _build/types/*.py
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(BOOK) pairs
 	@$(BOOK) outputs
+
+links: $(INSTALLED)/book-$(MADE_FROM) ## ask every address that the book links to whether it is there (needs a network)
+	@$(BOOK) links
 
 format: $(INSTALLED)/dev-$(MADE_FROM) ## format the Python files, and the code in the notebooks' texts
 	@$(PY) -m ruff format . --exclude notebooks

@@ -1,14 +1,14 @@
 """Every page of the built book in a browser: from disk and over http, light, dark, and on a phone.
 
 Nothing may be fetched from elsewhere, no script may complain, every figure must really be drawn,
-and nothing may be wider than the screen. Where no browser or no built book is found the tests are
-skipped, unless ``PALINDROME_LENS_REQUIRE_BROWSER=1``, as in continuous integration, forbids it.
+nothing may be wider than the screen, and nothing may keep anyone out (see ``axe.py``). Where no
+browser or no built book is found the tests are skipped, unless
+``PALINDROME_LENS_REQUIRE_BROWSER=1``, as in continuous integration, forbids it.
 """
 
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -19,24 +19,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from axe import unseen_focus, violations
 
 from palindrome_lens.book.latents import COLUMNS, LATENTS_MIME
+from palindrome_lens.book.paper import BROWSERS, FLAGS, browser_path
 
 BOOK = Path(__file__).parents[1] / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 MODES: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
+# Each page is opened once in each mode; over http where the modes differ least from one another.
+VISITS = [("disk", "light"), ("disk", "phone"), ("http", "dark")]
 DRAWN_WITHIN_MS = 10_000
 
 UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
@@ -115,19 +110,18 @@ def pages() -> list[str]:
     return [name for name in found if name != "index.html" and not name.startswith("_static/")]
 
 
-def browser_path() -> str | None:
-    """The browser installed on this machine."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
 def leaves(url: str) -> bool:
     """Whether a request goes to anywhere but the book itself."""
     parts = urlsplit(url)
     return parts.scheme not in {"file", "data", "blob"} and parts.hostname != "127.0.0.1"
 
 
-def problems(context: Any, url: str) -> list[str]:
-    """Open a page and list everything that is wrong with it."""
+def problems(context: Any, url: str, *, folded: bool = False) -> list[str]:
+    """Open a page and list everything that is wrong with it.
+
+    ``folded``: look for what keeps readers out before what is folded is unfolded, not after, and
+    for all but contrast: a phone has the colours of the light theme, which were looked at.
+    """
     page = context.new_page()
     found: list[str] = []
 
@@ -142,9 +136,15 @@ def problems(context: Any, url: str) -> list[str]:
     page.on("pageerror", lambda it: note(True, f"script error: {it}"))
     try:
         page.goto(url, wait_until="load")
+        if folded:
+            undrawn(page)
+            found += violations(page, contrast=False)
         page.evaluate(UNFOLD)
         found += [f"not drawn: {figure}" for figure in undrawn(page)]
         found += page.evaluate(FAULTS)
+        if not folded:
+            found += violations(page)
+        found += unseen_focus(page)
     finally:
         page.close()
     return found
@@ -208,12 +208,12 @@ def addresses(book: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", pages() or ["(no book)"])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("source", ["disk", "http"])
+@pytest.mark.parametrize(("source", "mode"), VISITS)
 def test_page(
     contexts: dict[str, Any], addresses: dict[str, str], source: str, mode: str, name: str
 ) -> None:
-    assert problems(contexts[mode], f"{addresses[source]}/{name}") == []
+    url = f"{addresses[source]}/{name}"
+    assert problems(contexts[mode], url, folded=mode == "phone") == []
 
 
 def test_the_address_of_the_book_opens_its_first_page(
@@ -250,6 +250,10 @@ def test_search_finds_from_disk(contexts: dict[str, Any], book: Path) -> None:
     page = contexts["light"].new_page()
     page.goto((book / "search.html").as_uri() + "?q=palindrome")
     page.wait_for_selector("#search-results li a", timeout=5000)
+    page.wait_for_selector("#search-results li p.context:has-text('palindrome')", timeout=5000)
+    linked = page.locator("#search-results li").count()
+    told = page.locator("#search-results li p.context").count()
+    assert told == linked, "every result has a snippet"
     page.close()
 
 
@@ -424,7 +428,7 @@ def test_without_scripts_the_latents_are_a_table(
 # The checks themselves: a page with one fault each, and a page with none.
 
 FIGURE = (
-    '<div class="plotly-figure" role="img" aria-label="{label}">'
+    '<div class="plotly-figure" role="group" aria-label="{label}">'
     '<script type="application/json">{{"data": []}}</script>{inside}</div>'
 )
 DRAWN = (
@@ -433,7 +437,7 @@ DRAWN = (
 )
 AXES_ONLY = '<svg class="main-svg" width="300" height="200"><path d="M0,0L200,0"/></svg>'
 WIDGET = (
-    '<div class="circuitsvis-figure" role="img" aria-label="pattern">'
+    '<div class="circuitsvis-figure" role="group" aria-label="pattern">'
     '<script type="application/json">{}</script><div class="figure-canvas"></div></div>'
 )
 FAULTY = {
@@ -448,14 +452,31 @@ FAULTY = {
     "no aria-label": FIGURE.format(label="", inside=DRAWN),
     "specifications": '<div class="plotly-figure" aria-label="x">' + DRAWN + "</div>",
     "a formula is not set": '<span class="math">\\(x^2\\)</span>',
+    "axe label": '<input type="text">',
+    "axe link-name": '<a href="#top"><svg width="30" height="30"></svg></a>',
+    "axe image-alt": '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">',
+    "axe nested-interactive": '<div role="img" aria-label="x"><button>press</button></div>',
+    "axe target-size": '<a href="#a" style="font-size: 5px">a</a><a href="#b">b</a>',
+    "focus is not seen: <button": '<button style="outline: none">press</button>',
+    "focus is not seen: <a": '<div style="opacity: 0"><a href="#a">a link</a></div>',
 }
-SOUND = FIGURE.format(label="a line", inside=DRAWN) + '<p class="math"><math><mi>x</mi></math></p>'
+SOUND = (
+    FIGURE.format(label="a line", inside=DRAWN)
+    + '<p class="math"><math><mi>x</mi></math></p>'
+    + '<a href="#a" style="outline: 2px solid">a link</a>'
+)
 
 
-def _problems_of(body: str, contexts: dict[str, Any], folder: Path) -> list[str]:
+def _problems_of(
+    body: str, contexts: dict[str, Any], folder: Path, mode: str = "phone"
+) -> list[str]:
     path = folder / "page.html"
-    path.write_text(f"<!doctype html><meta charset=utf-8><body>{body}</body>", encoding="utf-8")
-    return problems(contexts["phone"], path.as_uri())
+    head = "<!doctype html><html lang=en><meta charset=utf-8><title>A page</title>"
+    path.write_text(f"{head}<body><main>{body}</main></body>", encoding="utf-8")
+    return problems(contexts[mode], path.as_uri(), folded=mode == "phone")
+
+
+PALE = '<p style="color: #999; background: #fff">pale</p>'
 
 
 @pytest.mark.parametrize("fault", FAULTY)
@@ -467,4 +488,11 @@ def test_the_check_sees(
 
 
 def test_the_check_passes_a_sound_page(contexts: dict[str, Any], tmp_path: Path) -> None:
+    assert _problems_of(SOUND, contexts, tmp_path, "light") == []
     assert _problems_of(SOUND, contexts, tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_check_sees_pale_text(contexts: dict[str, Any], tmp_path: Path, mode: str) -> None:
+    (found,) = _problems_of(PALE, contexts, tmp_path, mode)
+    assert found.startswith("axe color-contrast: p")

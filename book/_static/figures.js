@@ -224,6 +224,10 @@
     return function draw() {
       const component = window.CircuitsVis[spec.component];
       if (!component) throw new Error("CircuitsVis has no component " + spec.component);
+      new MutationObserver(() => {
+        const menus = canvas.querySelectorAll("select:not([aria-label])");
+        for (const menu of menus) menu.setAttribute("aria-label", "Direction of attention");
+      }).observe(canvas, { childList: true, subtree: true });
       window.CircuitsVis.render(canvas.id, component, spec.props);
       element.dataset.drawn = "true";
     };

@@ -52,6 +52,16 @@ def pdf(project: Project, _: argparse.Namespace) -> None:
     say(f"Open {printed.as_uri()}")
 
 
+def links(project: Project, _: argparse.Namespace) -> None:
+    """Check the addresses that the book links to; needs a network."""
+    from palindrome_lens.book.build import BookError, check_links
+
+    try:
+        check_links(project.root, [project.reference(name) for name in project.names()])
+    except BookError as error:
+        raise NotebookError(str(error)) from error
+
+
 def check_pairs(project: Project, _: argparse.Namespace) -> None:
     """Check that both halves of each notebook say the same."""
     _report(pairs.problems(project))
@@ -69,6 +79,7 @@ COMMANDS = {
     "execute": execute,
     "refresh": refresh,
     "pdf": pdf,
+    "links": links,
     "pairs": check_pairs,
     "outputs": check_outputs,
 }

@@ -55,12 +55,23 @@ def build(root: Path, executed: list[Path]) -> Path:
         return book
     scratch = work / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    _run_jupyter_book(source, scratch, log)
+    _run_jupyter_book(source, scratch, log, *STRICT)
     built = scratch / "_build" / "html"
     (built / FINGERPRINT).write_text(fingerprint, encoding="utf-8")
     _exchange(built, book)
     shutil.rmtree(scratch)
     return book
+
+
+def check_links(root: Path, executed: list[Path]) -> None:
+    """Ask every address outside the book whether it is there.
+
+    Raises:
+        BookError: some are not; the message lists them.
+    """
+    work = root / "_build"
+    stage(root, executed, work / "source")
+    _run_jupyter_book(work / "source", work / "links", work / "links.log", "--builder", "linkcheck")
 
 
 def stage(root: Path, executed: list[Path], source: Path) -> None:
@@ -99,8 +110,8 @@ def _fingerprint_in(book: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
-def _run_jupyter_book(source: Path, scratch: Path, log: Path) -> None:
-    arguments = ["build", str(source), "--path-output", str(scratch), *STRICT]
+def _run_jupyter_book(source: Path, scratch: Path, log: Path, *options: str) -> None:
+    arguments = ["build", str(source), "--path-output", str(scratch), *options]
     # Isolated (-I): a module lying in the current folder must not stand in for an installed one.
     finished = subprocess.run(
         [sys.executable, "-I", "-c", JUPYTER_BOOK, *arguments],
@@ -119,9 +130,9 @@ def _run_jupyter_book(source: Path, scratch: Path, log: Path) -> None:
 
 
 def _complaints(output: str) -> str:
-    """The warnings and errors in the output; its end, where there are none."""
+    """The warnings, errors and broken links in the output; its end, where there are none."""
     lines = output.splitlines()
-    complaints = [line for line in lines if "WARNING" in line or "ERROR" in line]
+    complaints = [line for line in lines if re.search(r"WARNING|ERROR|\) broken ", line)]
     return "\n".join(complaints[:LOG_LINES] or lines[-LOG_LINES:])
 
 

@@ -37,7 +37,9 @@ FLAGS = (
 )
 DRAWN_WITHIN_MS = 60_000
 
-UNFOLD = "document.querySelectorAll('details:not(.above-input)').forEach(one => { one.open = true; })"
+UNFOLD = (
+    """for (const one of document.querySelectorAll("details:not(.above-input)")) one.open = true"""
+)
 # A figure is drawn when it comes near the screen.
 ALL_DRAWN = """() => {
   const left = document.querySelector("[class$=-figure][role=group]:not([data-drawn])");
@@ -163,12 +165,13 @@ def bound(printed: list[Printed], numbers: PdfReader, address: str) -> PdfWriter
         added = [writer.add_page(page) for page in one.paper.pages]
         part = one.chapter.part
         if part is not None and part not in parts:
-            parts[part] = writer.add_outline_item(part, first)
-        writer.add_outline_item(one.title, first, parent=parts.get(part or ""))
+            parts[part] = writer.add_outline_item(title=part, page_number=first)
+        writer.add_outline_item(title=one.title, page_number=first, parent=parts.get(part or ""))
         _enter_places(places, f"{address}/{one.chapter.name}.html", one.paper, added)
         _name_in_full(added, f"{address}/{one.chapter.name}.html")
     for page, number in zip(writer.pages, numbers.pages, strict=True):
         page.merge_page(number)
+        page.compress_content_streams()
         _lead_inside(page, places)
     return writer
 
@@ -203,7 +206,7 @@ def _name_in_full(pages: list[PageObject], url: str) -> None:
 
 
 def _lead_inside(page: PageObject, places: dict[str, Any]) -> None:
-    """Let links to the book lead to their place in the document; what is not on paper is no link."""
+    """Let links to the book lead to their place in the document, none to what is not there."""
     for link in _links(page):
         url = unquote(str(link.get("/A", {}).get_object().get("/URI", "")))
         if not url.startswith("file:"):

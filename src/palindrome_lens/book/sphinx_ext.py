@@ -83,6 +83,17 @@ def add_scripts(
         app.add_js_file("figures.js", priority=FIRST_SCRIPT, loading_method="defer")
 
 
+def drop_old_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Drop the roles that docutils gives to a bibliography.
+
+    WAI-ARIA 1.2 has deprecated ``doc-biblioentry``, and without it there is no list of items.
+    """
+    body = context.get("body", "").replace(' role="doc-biblioentry"', "")
+    context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
+
+
 def keep_local(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
@@ -109,6 +120,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         subject.setup(app)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", add_scripts)
+    app.connect("html-page-context", drop_old_roles)
     # Last, so that nothing is added behind it.
     app.connect("html-page-context", keep_local, priority=999)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
