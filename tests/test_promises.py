@@ -73,6 +73,16 @@ def test_the_picture_is_drawn_from_the_claims(tmp_path: Path) -> None:
     assert drawn.read_bytes() == (ROOT / "book" / "mirror.svg").read_bytes()
 
 
+def test_the_readme_shows_the_picture_and_says_what_is_seen_in_it() -> None:
+    least = picture.least_weights(claims.read(COMMITTED))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"![{picture.alternative(least)}](book/mirror.svg)" in text
+    drawn = picture.mirror_svg(least)
+    assert all(
+        one.text in drawn and one.text in picture.alternative(least) for one in least.values()
+    )
+
+
 def test_without_its_claims_the_picture_is_not_drawn(tmp_path: Path) -> None:
     picture.draw([], tmp_path / "mirror.svg")
     assert not (tmp_path / "mirror.svg").exists()
