@@ -100,6 +100,14 @@ def test_a_logarithmic_axis_is_asked_for() -> None:
     assert as_json(lines({"a": [1.0]}, **TITLES))["layout"]["yaxis"]["type"] == "linear"
 
 
+def test_a_logarithmic_axis_of_few_powers_of_ten_labels_more_than_these() -> None:
+    def ticks(values: list[float]) -> Any:
+        return as_json(lines({"a": values}, log_y=True, **TITLES))["layout"]["yaxis"]["dtick"]
+
+    assert ticks([0.01, 0.5, math.nan]) == "D2"
+    assert ticks([0.01, 50.0]) == 1
+
+
 def test_bars_stand_over_their_labels() -> None:
     figure = as_json(bars({"a": [1.0, 2.0]}, labels=["x", "y"], levels={"chance": 0.5}, **TITLES))
     bar, level = figure["data"]
