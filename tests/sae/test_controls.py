@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from palindrome_lens.model import ModelConfig, activations, hooked, init_model
 from palindrome_lens.sae import controls
 from palindrome_lens.sae.metrics import Dictionary, agreement, reference, score
-from palindrome_lens.task import Task
+from palindrome_lens.task import Task, inputs
+from palindrome_lens.tokenizer import encode
 
 TASK = Task(alphabet="abcdef", half_length=2)
 
@@ -27,7 +29,7 @@ def test_every_control_rebuilds_what_it_can() -> None:
     x = additive()
     truth = reference(TASK, x)
     found: dict[str, Dictionary] = {
-        "neurons": controls.neurons(x),
+        "raw": controls.raw(x),
         "pca": controls.pca(x),
         "ica": controls.ica(x, n_samples=36),
         "ceiling": controls.ceiling(truth, active=2),
@@ -35,7 +37,21 @@ def test_every_control_rebuilds_what_it_can() -> None:
     for name, dictionary in found.items():
         scores = score(dictionary, x, truth)
         assert scores.explained_variance == pytest.approx(1, abs=1e-9), name
-        assert scores.n_latents == {"neurons": 60, "pca": 10, "ica": 10, "ceiling": 12}[name]
+        assert scores.n_latents == {"raw": 60, "pca": 10, "ica": 10, "ceiling": 12}[name]
+
+
+def test_the_neurons_add_up_to_what_the_mlp_writes() -> None:
+    config = ModelConfig()
+    model = hooked(init_model(config, TASK), config, TASK)
+    tokens, hook = encode(TASK, TASK.strings()), "blocks.0.hook_mlp_out"
+    x = activations(model, inputs(tokens), [hook])[hook]
+    found = controls.neurons(model, tokens)
+    torch.testing.assert_close(found.decode(found.latents), x.flatten(start_dim=1))
+    assert found.latents.shape == (36, TASK.n_positions * 64)
+    assert bool((found.latents >= 0).all()) and bool((found.latents == 0).any())
+    # A neuron writes at its own position alone.
+    where = found.W_dec.reshape(TASK.n_positions, 64, TASK.n_positions, 16).abs().sum(dim=(1, 3))
+    assert torch.equal(where > 0, torch.eye(TASK.n_positions, dtype=torch.bool))
 
 
 def test_the_reference_pursued_is_the_ceiling() -> None:

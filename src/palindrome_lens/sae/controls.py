@@ -4,14 +4,17 @@ import warnings
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.atoms import pursue, unit
+from palindrome_lens.model import activations
 from palindrome_lens.sae.reference import Reference
+from palindrome_lens.task import inputs
 
 RANK = 1e-9
 """A singular value below this part of the largest is rounding, and no direction of the data."""
@@ -66,10 +69,23 @@ class Given(NamedTuple):
         return latents @ self.W_dec + self.centre
 
 
-def neurons(x: Float[Tensor, "sample d_in"]) -> Linear:
+def raw(x: Float[Tensor, "sample d_in"]) -> Linear:
     """Each number of the activations is a latent of its own."""
     same = torch.eye(x.shape[1], dtype=x.dtype)
     return Linear(torch.zeros_like(x[0]), same, same)
+
+
+def neurons(model: TransformerBridge, tokens: Int64[Tensor, "strings length"]) -> Given:
+    """The MLP's own neurons, as a dictionary of all that the MLP writes for a string.
+
+    A latent is one neuron at one position, after the ReLU; its atom is what the neuron writes
+    there, and 0 at the other positions. Their sum is what the model computes.
+    """
+    hook = "blocks.0.mlp.hook_post"
+    post = activations(model, inputs(tokens), [hook])[hook]
+    out, n_positions = model.blocks[0].mlp.out, post.shape[1]
+    atoms = torch.block_diag(*[out.weight.detach().T] * n_positions)
+    return Given(out.bias.detach().repeat(n_positions), atoms, post.flatten(start_dim=1))
 
 
 def pca(x: Float[Tensor, "sample d_in"]) -> Linear:
