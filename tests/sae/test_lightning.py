@@ -3,6 +3,7 @@
 Needs the optional extra ``lightning``, which the extra ``test`` brings along.
 """
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,13 @@ from palindrome_lens.sae.autoencoders import ARCHITECTURES, SAEConfig
 from palindrome_lens.sae.training import train
 
 pytest.importorskip("lightning", reason="the extra 'lightning' is not installed")
+from lightning.pytorch.loggers import CSVLogger
+
 from palindrome_lens.sae.lightning import SAEModule, fit
 
 MEANS_OVER_SAMPLES = ("relu-l1", "gated", "topk", "jumprelu")
 """Architectures whose loss of a batch is the mean of the losses of its shares."""
+ROW = ("mse", "sparsity_loss", "auxiliary_loss", "l0")
 
 
 def data() -> Tensor:
@@ -45,6 +49,17 @@ def test_one_process_gives_exactly_the_plain_loops_result(architecture: str) -> 
         assert torch.equal(weights[name], weight), name
     assert all(map(torch.equal, found.history, wanted.history))
     assert logged == rows
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightnings_own_logger_gets_the_curves(tmp_path: Path) -> None:
+    """What is handed to ``fit`` besides goes to Lightning's trainer, here a logger of its own."""
+    logger = CSVLogger(tmp_path, flush_logs_every_n_steps=1)
+    history = fit(config("topk"), data(), logger=logger, log_every_n_steps=1).history
+    with Path(logger.log_dir, "metrics.csv").open(encoding="utf-8") as file:
+        logged = [{name: float(row[name]) for name in ROW} for row in csv.DictReader(file)]
+    wanted = [{name: row[name] for name in ROW} for row in history.rows()]
+    assert logged == [pytest.approx(row, rel=1e-6) for row in wanted]
 
 
 SCRIPT = """
