@@ -12,6 +12,16 @@
   const dictionary = unpack(stored.dictionary);
   const numbers = stored.dictionary.latents.split(" ").map(Number);
 
+  const part = (name) => ({ weight: w[name + ".weight"], bias: w[name + ".bias"] });
+  const token = w["tok_embed.weight"];
+  const position = w["pos.weight"];
+  const [ln1, ln2, query, key, value, out, fcIn, fcOut] = [
+    "ln1", "ln2", "attn.q", "attn.k", "attn.v", "attn.o", "mlp.fc_in", "mlp.fc_out",
+  ].map((name) => part("layers.0." + name));
+  const [lnOut, head] = [part("ln_out"), part("head")];
+  const encoder = { weight: dictionary.W_enc, bias: dictionary.b_enc };
+  const zero = token[0].map(() => 0);
+
   // Numbers are stored as whole multiples of 10^-decimals, in one string for each tensor.
   function unpack({ decimals, tensors }) {
     const open = ([name, { shape, values }]) => {
@@ -21,6 +31,7 @@
     return Object.fromEntries(Object.entries(tensors).map(open));
   }
 
+  // Vectors are arrays of numbers, matrices arrays of rows.
   function nested(flat, shape) {
     if (shape.length === 1) return flat;
     const size = flat.length / shape[0];
@@ -28,37 +39,71 @@
       nested(flat.slice(i * size, (i + 1) * size), shape.slice(1)));
   }
 
-  // Vectors are arrays of numbers, matrices arrays of rows.
   function dot(a, b) {
     let sum = 0;
     for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
     return sum;
   }
-  const plus = (a, b) => a.map((value, i) => value + b[i]);
-  const times = (a, factor) => a.map((value) => value * factor);
-  const total = (vectors, start) => vectors.reduce(plus, start);
-  const linear = (name, x) =>
-    w[name + ".weight"].map((row, i) => dot(row, x) + (w[name + ".bias"] ? w[name + ".bias"][i] : 0));
 
-  function layerNorm(name, x) {
-    const mean = x.reduce((a, b) => a + b) / x.length;
-    const centred = x.map((value) => value - mean);
-    const deviation = Math.sqrt(dot(centred, centred) / x.length + eps);
-    return centred.map((value, i) => (value / deviation) * w[name + ".weight"][i] + w[name + ".bias"][i]);
+  // a + factor · b
+  function plus(a, b, factor = 1) {
+    const sum = new Array(a.length);
+    for (let i = 0; i < a.length; i++) sum[i] = a[i] + factor * b[i];
+    return sum;
+  }
+
+  function linear({ weight, bias }, x) {
+    const y = new Array(weight.length);
+    for (let i = 0; i < y.length; i++) y[i] = dot(weight[i], x) + (bias ? bias[i] : 0);
+    return y;
+  }
+
+  function layerNorm({ weight, bias }, x) {
+    let mean = 0;
+    for (let i = 0; i < x.length; i++) mean += x[i] / x.length;
+    const y = new Array(x.length);
+    for (let i = 0; i < x.length; i++) y[i] = x[i] - mean;
+    const deviation = Math.sqrt(dot(y, y) / x.length + eps);
+    for (let i = 0; i < x.length; i++) y[i] = (y[i] / deviation) * weight[i] + bias[i];
+    return y;
+  }
+
+  function relu(x) {
+    const y = new Array(x.length);
+    for (let i = 0; i < x.length; i++) y[i] = x[i] > 0 ? x[i] : 0;
+    return y;
   }
 
   function logSoftmax(x) {
-    const largest = Math.max(...x);
-    const sum = x.reduce((so, value) => so + Math.exp(value - largest), 0);
-    return x.map((value) => value - largest - Math.log(sum));
+    const y = new Array(x.length);
+    let largest = -Infinity;
+    for (let i = 0; i < x.length; i++) if (x[i] > largest) largest = x[i];
+    let sum = 0;
+    for (let i = 0; i < x.length; i++) sum += Math.exp(x[i] - largest);
+    const all = largest + Math.log(sum);
+    for (let i = 0; i < x.length; i++) y[i] = x[i] - all;
+    return y;
+  }
+
+  // Before attention everything depends on one character at one position: computed once for each.
+  const beginnings = new Map();
+  function beginning(character, p) {
+    const name = character + p;
+    if (!beginnings.has(name)) {
+      const resid = plus(token[characters.indexOf(character)], position[p]);
+      const x = layerNorm(ln1, resid);
+      const [q, k, v] = [query, key, value].map((one) => linear(one, x));
+      // What the head writes where it looks here alone, without attention's bias.
+      beginnings.set(name, { resid, q, k, read: linear({ weight: out.weight }, v) });
+    }
+    return beginnings.get(name);
   }
 
   // Of all latents the k largest stay, the others and negative ones are 0 (TopK).
   function encode(x) {
-    const centred = x.map((value, i) => value - dictionary.b_dec[i]);
-    const before = dictionary.W_enc.map((row, j) => dot(row, centred) + dictionary.b_enc[j]);
-    const least = [...before].sort((a, b) => b - a)[stored.dictionary.k - 1];
-    return before.map((value) => (value >= least && value > 0 ? value : 0));
+    const before = linear(encoder, plus(x, dictionary.b_dec, -1));
+    const least = before.slice().sort((a, b) => b - a)[stored.dictionary.k - 1];
+    return relu(before).map((number) => (number < least ? 0 : number));
   }
 
   // What the model says to a string or its beginning, with some parts switched off:
@@ -66,44 +111,34 @@
   //   by: "mean" (over all strings) or "zero", what stands in the place of the first three.
   // A latent is always set to 0, and the error of its dictionary stays. Returned are, for each
   // position, the log-probabilities of the next character and the attention on each position
-  // before it; and the latents, which exist only where all positions are read.
+  // up to it; and the latents, which exist only where all positions are read.
   function forward(text, { attention, mlp, keys = [], latents = [], by = "mean" } = {}) {
-    const layer = "layers.0.";
-    const zero = w["pos.weight"][0].map(() => 0);
-    const resid = [...text].map((c, p) =>
-      plus(w["tok_embed.weight"][characters.indexOf(c)], w["pos.weight"][p]));
+    const start = [...text].map(beginning);
+    const pattern = start.map(({ q }, i) =>
+      logSoftmax(start.slice(0, i + 1).map(({ k }) => dot(q, k) / Math.sqrt(q.length))).map(Math.exp));
 
-    const normalized = resid.map((x) => layerNorm(layer + "ln1", x));
-    const [q, k, v] = ["q", "k", "v"].map((one) => normalized.map((x) => linear(layer + "attn." + one, x)));
-    const pattern = q.map((query, i) =>
-      logSoftmax(k.slice(0, i + 1).map((key) => dot(query, key) / Math.sqrt(query.length))).map(Math.exp));
-    const out = w[layer + "attn.o.weight"];
-    const values = v.map((value) => out.map((row) => dot(row, value)));
-    const instead = (query, key) => (by === "mean" ? means.handed[query][key] : zero);
-    const attended = pattern.map((weights, query) => {
-      if (attention && by === "zero") return zero;
-      const handed = weights.map((weight, key) =>
-        attention || keys.includes(key) ? instead(query, key) : times(values[key], weight));
-      return total(handed, w[layer + "attn.o.bias"]);
+    const middle = start.map(({ resid }, i) => {
+      if (attention && by === "zero") return resid;
+      let x = plus(resid, out.bias);
+      for (let j = 0; j <= i; j++) {
+        if (!attention && !keys.includes(j)) x = plus(x, start[j].read, pattern[i][j]);
+        else if (by === "mean") x = plus(x, means.handed[i][j]);
+      }
+      return x;
     });
-
-    const middle = resid.map((x, p) => plus(x, attended[p]));
     const written = middle.map((x, p) => {
       if (mlp) return by === "mean" ? means.mlp[p] : zero;
-      const hidden = linear(layer + "mlp.fc_in", layerNorm(layer + "ln2", x));
-      return linear(layer + "mlp.fc_out", hidden.map((value) => Math.max(value, 0)));
+      return linear(fcOut, relu(linear(fcIn, layerNorm(ln2, x))));
     });
 
     const whole = !mlp && text.length === means.mlp.length;
     const active = whole ? encode(written.flat()) : [];
-    const off = active.map((value, j) => (latents.includes(numbers[j]) ? value : 0));
+    const off = latents.map((one) => numbers.indexOf(one)).filter((j) => active[j]);
     const logProbs = middle.map((x, p) => {
       let last = plus(x, written[p]);
-      off.forEach((value, j) => {
-        const atom = dictionary.W_dec[j].slice(p * x.length, (p + 1) * x.length);
-        if (value) last = plus(last, times(atom, -value));
-      });
-      return logSoftmax(linear("head", layerNorm("ln_out", last)));
+      for (const j of off)
+        last = plus(last, dictionary.W_dec[j].slice(p * x.length, (p + 1) * x.length), -active[j]);
+      return logSoftmax(linear(head, layerNorm(lnOut, last)));
     });
     return { logProbs, pattern, latents: active };
   }

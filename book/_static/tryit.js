@@ -25,10 +25,10 @@
 
   const code = (text) => make("code", {}, text);
   const button = (name, attributes) => make("button", { type: "button", ...attributes }, name);
-  const percent = (share) => {
-    const whole = Math.round(100 * share);
-    return (whole || !share ? whole : "<1") + " %";
-  };
+  const whole = (share) => String(Math.round(100 * share) || (share ? "<1" : 0));
+  const percent = (share) => whole(share) + " %";
+  // On a phone the sign is left to the words under the picture.
+  const inPercent = (share) => [whole(share), make("span", { class: "tryit-sign" }, " %")];
   const listed = (words) =>
     words.length < 2 ? words.join("") : words.slice(0, -1).join(", ") + " and " + words.at(-1);
 
@@ -84,7 +84,8 @@
   const answer = make("div", { id: "tryit-answer", class: "tryit-answer", role: "status" });
   const arcs = make("svg", { class: "tryit-arcs", role: "img", preserveAspectRatio: "none" });
   const columns = make("ol", { class: "tryit-columns", "aria-label": "Positions" });
-  const picture = make("div", { class: "tryit-picture" }, arcs, columns);
+  const legend = make("p", { class: "tryit-legend" });
+  const picture = make("div", { class: "tryit-picture" }, arcs, columns, legend);
   const weights = make("div", { class: "tryit-scroll", tabindex: "0", role: "region", "aria-label": "Attention weights" });
   const chips = make("div", { class: "tryit-chips" });
   const all = button("Switch everything on", { class: "tryit-reset" });
@@ -149,21 +150,22 @@
     if (fault) return say(fault);
     const read = text.slice(0, READ);
     const now = forward(read, off);
-    const whole = forward(read);
+    const before = forward(read);
     const query = chosen !== null && chosen < read.length ? chosen : Math.min(read.length - 1, READ - 2);
     drawArcs(now.pattern, query);
-    columns.replaceChildren(...[...read].map((c, p) => column(text, p, now, whole, query)));
+    columns.replaceChildren(...[...read].map((c, p) => column(text, p, now, before, query)));
     for (let p = read.length; p < READ; p++) columns.append(make("li", { class: "tryit-empty", "aria-hidden": "true" }));
+    legend.textContent = `In percent: how much position ${query} looks at each, and below, what each expects next.`;
     weights.replaceChildren(table(read, now.pattern));
     showLatents(now.latents, read.length);
-    say(...summary(text, now, whole), aboutQuery(text, now, query));
+    say(...summary(text, now, before), aboutQuery(text, now, query));
   }
 
   function say(...sentences) {
     answer.replaceChildren(...sentences.map((one) => make("p", {}, ...[].concat(one))));
   }
 
-  function summary(text, now, whole) {
+  function summary(text, now, before) {
     const places = [...text.slice(0, READ)].map((_, p) => p).filter((p) => p >= FIRST_DETERMINED);
     const right = (result) => places.filter((p) => best(result.logProbs[p]) === target(text, p)).length;
     const strange = [...text].findIndex((c, p) => mirrored(p) && c !== text[LENGTH - 1 - p]);
@@ -177,7 +179,7 @@
     else {
       const names = toggles.filter((one) => isOff(one.part)).map((one) => one.name)
         .concat(off.latents.map((one) => `latent ${one}`));
-      sentences.push(`Without ${listed(names)} ${score}; with everything on, ${right(whole)}.`);
+      sentences.push(`Without ${listed(names)}: ${score}; with everything on, ${right(before)}.`);
     }
     return sentences;
   }
@@ -188,15 +190,16 @@
     const next = best(now.logProbs[query]);
     const share = percent(Math.exp(Math.max(...now.logProbs[query])));
     const wanted = target(text, query);
+    const verdict = wanted === null ? ["."] : wanted === next ? [": right."]
+      : [": wrong, it is ", code(wanted), "."];
     return [
       make("b", {}, `Position ${query}`), " reads ", code(text[query]), ", looks most at position ",
       `${key} (`, code(text[key]), `, ${percent(weights[key])}) and expects `, code(next), ` (${share})`,
-      wanted === null ? "." : wanted === next ? ": right." : [": wrong, it is "], 
-      ...(wanted === null || wanted === next ? [] : [code(wanted), "."]),
-    ].flat();
+      ...verdict,
+    ];
   }
 
-  function column(text, p, now, whole, query) {
+  function column(text, p, now, before, query) {
     const order = [...characters].map((c, i) => [c, Math.exp(now.logProbs[p][i])]).sort((a, b) => b[1] - a[1]);
     const wanted = target(text, p);
     const tile = button("", {
@@ -209,17 +212,17 @@
       columns.children[p].firstChild.focus();
     });
     const seen = p <= query ? now.pattern[query][p] : null;
-    const looked = make("span", { class: "tryit-looked" }, seen === null ? "" : percent(seen));
+    const looked = make("span", { class: "tryit-looked" }, ...(seen === null ? ["–"] : inPercent(seen)));
     looked.style.setProperty("--share", 100 * (seen || 0) + "%");
     const answers = order.slice(0, BEST).map(([c, share], rank) => {
       const kind = rank || wanted === null ? "" : c === wanted ? "right" : "wrong";
       const mark = { right: "✓", wrong: "✗" }[kind] || "";
-      const line = make("li", { class: kind }, code(c), " ", percent(share), mark && make("b", { title: kind }, mark));
+      const line = make("li", { class: kind }, code(c), " ", ...inPercent(share), mark && make("b", { title: kind }, mark));
       line.style.setProperty("--share", 100 * share + "%");
       return line;
     });
-    const before = best(whole.logProbs[p]);
-    if (before !== order[0][0]) answers.push(make("li", { class: "was" }, "was ", code(before)));
+    const was = best(before.logProbs[p]);
+    if (was !== order[0][0]) answers.push(make("li", { class: "was" }, "was ", code(was)));
     return make("li", { class: isOff(p) || off.attention ? "off" : "" }, tile, looked, make("ol", {}, ...answers));
   }
 
@@ -247,7 +250,7 @@
     const head = [...read].map((c, p) => make("th", { scope: "col" }, `${p} `, code(c)));
     const lines = pattern.map((row, q) => {
       const cells = row.map((weight) => {
-        const cell = make("td", {}, percent(weight).slice(0, -2));
+        const cell = make("td", {}, whole(weight));
         cell.style.setProperty("--share", 100 * weight + "%");
         return cell;
       });
