@@ -35,10 +35,11 @@ def build_in(folder: Path, pages: dict[str, str], conf: str = CONF) -> Built:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     app = SphinxTestApp("html", srcdir=folder, freshenv=True)
-    app.build()
-    built = Built(Path(app.outdir), app.warning.getvalue())
-    app.cleanup()
-    return built
+    try:
+        app.build()
+        return Built(Path(app.outdir), app.warning.getvalue())
+    finally:
+        app.cleanup()
 
 
 class _Text(HTMLParser):

@@ -83,6 +83,9 @@ def stage(root: Path, executed: list[Path], source: Path) -> None:
     shutil.copytree(root / PAGES, source / PAGES)
     for notebook in executed:
         shutil.copyfile(notebook, source / NOTEBOOKS / notebook.name)
+        text = root / NOTEBOOKS / f"{notebook.stem}.md"
+        if text.exists():
+            shutil.copyfile(text, source / NOTEBOOKS / text.name)
     took = {path.stem: seconds for path in executed if (seconds := stale.seconds(path)) is not None}
     (source / TIMES).write_text(json.dumps(took), encoding="utf-8")
     stated = claims.collect(executed)

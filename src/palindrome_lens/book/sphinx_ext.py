@@ -16,6 +16,7 @@ from palindrome_lens.book import (
     latents,
     mathml,
     openings,
+    reproduce,
     search,
     tryit,
 )
@@ -27,7 +28,7 @@ from palindrome_lens.book.renderers import (
 )
 
 # What has directives, roles or pages of its own.
-SUBJECTS = (chapters, claim_markup, latents, openings, search, tryit)
+SUBJECTS = (chapters, claim_markup, latents, openings, reproduce, search, tryit)
 # What draws each kind of figure: the package whose wheel holds the script, and where. Large as they
 # are, no page names them: ``figures.js`` loads what a page needs once the page can be read.
 SCRIPTS = {
