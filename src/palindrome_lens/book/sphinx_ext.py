@@ -79,9 +79,10 @@ def _installed(kind: str) -> Path:
 def add_scripts(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Load the script that draws on the pages that have a figure, and only those."""
+    """Load the scripts that draw and save on the pages that have a figure, and only those."""
     if figure_kinds(doctree):
         app.add_js_file("figures.js", priority=FIRST_SCRIPT, loading_method="defer")
+        app.add_js_file("figure_data.js", priority=FIRST_SCRIPT + 1, loading_method="defer")
 
 
 def drop_old_roles(

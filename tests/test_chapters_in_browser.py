@@ -1,0 +1,102 @@
+"""What stands around a chapter's text, in a browser, from disk: data, definitions, folded code."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_book_in_browser import BOOK, book, browser, contexts, leaves, pages
+
+__all__ = ["book", "browser", "contexts"]  # fixtures
+
+WITH_FIGURES = [name for name in pages() if 'class="plotly-figure"' in (BOOK / name).read_text()]
+
+
+@pytest.fixture
+def opened(contexts: dict[str, Any], book: Path) -> Iterator[Any]:
+    """``opened(name, mode)``: a page from disk, which may ask nothing of anywhere else."""
+    pages: list[Any] = []
+    asked: list[str] = []
+
+    def _open(name: str, mode: str = "light") -> Any:
+        page = contexts[mode].new_page()
+        page.on("request", lambda it: asked.append(it.url))
+        # Nothing here needs the figures drawn, and drawing takes most of the time.
+        page.route("**/*.min.js", lambda route: route.abort())
+        page.goto((book / name).as_uri(), wait_until="domcontentloaded")
+        pages.append(page)
+        return page
+
+    yield _open
+    assert [url for url in asked if leaves(url)] == []
+    for page in pages:
+        page.close()
+
+
+def specs(page: Any) -> list[dict[str, Any]]:
+    """What the page's Plotly figures are drawn from."""
+    found = page.locator('.plotly-figure > script[type="application/json"]').all_text_contents()
+    return [json.loads(text) for text in found]
+
+
+def saved(page: Any, button: Any) -> tuple[str, list[list[str]]]:
+    """What a button saves: the name of the file, and its lines."""
+    with page.expect_download() as download:
+        button.press("Enter")
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    return download.value.suggested_filename, list(csv.reader(io.StringIO(text)))
+
+
+def values(spec: dict[str, Any]) -> list[str]:
+    """Every value that is drawn, in order, as JavaScript writes it."""
+    frames = spec.get("frames") or [spec]
+    drawn: list[Any] = []
+    for frame in frames:
+        for under, trace in zip(spec["data"], frame["data"], strict=True):
+            whole = under | trace
+            drawn += [one for row in whole["z"] for one in row] if "z" in whole else whole["y"]
+    return ["" if one is None else str(one).removesuffix(".0") for one in drawn]
+
+
+@pytest.mark.parametrize("name", WITH_FIGURES or ["(no book)"])
+def test_the_data_behind_every_figure_can_be_saved(opened: Any, name: str) -> None:
+    page = opened(name)
+    buttons = page.locator("button.figure-data")
+    given = specs(page)
+    assert buttons.count() == len(given)
+    named = buttons.all_text_contents()
+    assert len(set(named)) == len(named)
+    assert all(one.startswith("Data behind this figure (CSV): ") for one in named)
+    names = set()
+    for i, spec in enumerate(given):
+        file, (head, *lines) = saved(page, buttons.nth(i))
+        names.add(file)
+        assert {len(line) for line in lines} == {len(head)}
+        assert [as_written(line[-1]) for line in lines] == [as_written(one) for one in values(spec)]
+    assert len(names) == len(given)
+
+
+def as_written(value: str) -> float | str:
+    """A number whichever way it is written; any other text as it is."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def test_the_lines_say_what_they_hold(opened: Any) -> None:
+    """A figure with series, read line by line."""
+    page = opened("notebooks/02_training.html")
+    given = specs(page)
+    index = next(i for i, spec in enumerate(given) if len(spec["data"]) > 1)
+    spec = given[index]
+    file, (head, *lines) = saved(page, page.locator("button.figure-data").nth(index))
+    axes = [spec["layout"][axis]["title"]["text"] for axis in ("xaxis", "yaxis")]
+    assert head == ["series", *axes]
+    assert file.startswith("02_training-") and file.endswith(".csv")
+    first = spec["data"][0]
+    assert lines[0][:2] == [first["name"], str(first["x"][0]).removesuffix(".0")]
+    assert {line[0] for line in lines} == {trace["name"] for trace in spec["data"]}
