@@ -378,7 +378,7 @@ def test_links_between_latents_open_them(latents: Any, cards: list[dict[str, Any
 def test_the_keyboard_alone_is_enough(latents: Any) -> None:
     page = latents()
     page.focus("#latents-search")
-    page.keyboard.type("·[")
+    page.keyboard.type("··")
     order = page.evaluate(STATE)["shown"]
     for expected in ("latents-sort", None, f"#{order[0]}"):
         page.keyboard.press("Tab")

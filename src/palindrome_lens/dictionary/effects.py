@@ -2,8 +2,8 @@
 
 After the last block only LayerNorm and the unembedding are left, which treat each position by
 itself. So a change of the residual stream is followed exactly and cheaply, and every latent is
-tried on every string. What the change of the latents adds to the reconstruction is added to what the
-model goes on with: the activations x, whose error of reconstruction then stays, or the
+tried on every string. What the change of the latents adds to the reconstruction is added to what
+the model goes on with: the activations x, whose error of reconstruction then stays, or the
 reconstruction itself.
 """
 

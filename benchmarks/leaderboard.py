@@ -1,0 +1,40 @@
+"""What the leaderboard costs: CPU seconds to train and score one autoencoder of each contestant.
+
+Each is trained anew, at its middle level and at both widths, on one thread. Prints a table, and
+what the whole sweep then costs: CPU seconds, which another load on the machine changes little.
+"""
+
+import os
+import tempfile
+import time
+
+import torch
+
+from palindrome_lens.sae import leaderboard
+from palindrome_lens.sae.leaderboard import CONTESTANTS, Run
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    leaderboard.material()
+    total = 0.0
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["PALINDROME_LENS_STORE"] = empty
+        for name, contestant in CONTESTANTS.items():
+            level = contestant.levels[len(contestant.levels) // 2]
+            each = [seconds(Run(name, level, d_sae, 0)) for d_sae in leaderboard.WIDTHS]
+            total += sum(each) * len(contestant.levels) * len(leaderboard.SEEDS)
+            print(f"{name:20s}", *(f"{one:6.1f} s" for one in each), flush=True)
+    runs = len(leaderboard.grid())
+    print(f"{runs} runs: {total:,.0f} CPU seconds, {total / 120:.0f} minutes on two cores")
+
+
+def seconds(run: Run) -> float:
+    """CPU seconds to train and score a run that the store does not hold."""
+    start = time.process_time()
+    leaderboard.scored(run)
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    main()

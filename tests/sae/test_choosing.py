@@ -1,0 +1,126 @@
+"""Fronts, rank correlations, regret, the choice without labels, and tables that depart."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from palindrome_lens.sae import choosing, metrics
+from palindrome_lens.sae.leaderboard import Row, Run, Setting
+
+
+def row(
+    contestant: str, seed: int = 0, consistency: float = 0.5, added_loss: float = 0.1, **own: float
+) -> Row:
+    """A row whose other scores are all 0.5."""
+    scores = dict.fromkeys(metrics.Scores._fields, 0.5) | own
+    return Row(Run(contestant, 3, 8, seed), metrics.Scores(**scores), added_loss, consistency)  # type: ignore[arg-type]
+
+
+def numbers(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_means_are_over_the_seeds_of_each_setting() -> None:
+    rows = [row("a", 0, mcc=0.2), row("b", 0, mcc=0.9), row("a", 1, mcc=0.4)]
+    assert choosing.means(rows, "mcc").tolist() == pytest.approx([0.3, 0.9])
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    cost, gain = numbers(1, 2, 2, 3, 4), numbers(0.5, 0.7, 0.6, 0.7, 0.9)
+    # The third costs as much as the second and gains less; the fourth gains as much and costs more.
+    assert choosing.front(cost, gain).tolist() == [True, True, False, False, True]
+
+
+def test_equal_settings_are_both_on_the_front() -> None:
+    assert choosing.front(numbers(1, 1), numbers(2, 2)).tolist() == [True, True]
+
+
+def test_the_rank_correlation_sees_order_alone() -> None:
+    first = numbers(1, 2, 3, 4, 5, 6)
+    groups = ["a", "a", "b", "b", "c", "c"]
+    same, opposite = first.exp(), -first
+    assert choosing.rank_correlation(first, same, groups) == pytest.approx((1, 1, 1))
+    assert choosing.rank_correlation(first, opposite, groups) == pytest.approx((-1, -1, -1))
+    # 1 − 6 Σd² / (n (n² − 1)) with d = 1, 1, 0, 0, 0, 0.
+    swapped = numbers(2, 1, 3, 4, 5, 6)
+    assert choosing.rank_correlation(first, swapped, groups).value == pytest.approx(1 - 12 / 210)
+
+
+def test_whole_groups_are_drawn_again() -> None:
+    first, second = numbers(1, 2, 3, 4), numbers(2, 1, 4, 3)
+    # Within a group the order is reversed, and with one group drawn twice nothing else is left.
+    found = choosing.rank_correlation(first, second, ["a", "a", "b", "b"])
+    assert found.low == -1
+    assert found.value == found.high == pytest.approx(0.6)
+
+
+def test_regret_is_what_the_favourite_lacks() -> None:
+    truth = numbers(0.2, 0.9, 0.5)
+    assert choosing.regret(numbers(1, 3, 2), truth) == 0
+    assert choosing.regret(numbers(3, 1, 2), truth) == pytest.approx(0.7)
+    # Two favourites: the mean of both.
+    assert choosing.regret(numbers(3, 1, 3), truth) == pytest.approx(0.9 - 0.35)
+
+
+def test_the_choice_is_the_most_consistent_of_those_that_explain_enough() -> None:
+    rows = [
+        row("collapsed", 0, consistency=1.0, explained_variance=0.3),
+        row("good", 0, consistency=0.8, explained_variance=0.94),
+        row("good", 1, consistency=0.8, explained_variance=0.97),
+        row("better", 0, consistency=0.7, explained_variance=0.99),
+    ]
+    assert choosing.without_labels(rows) == Setting("good", 3, 8)
+    assert choosing.without_labels(rows, 0.96) == Setting("better", 3, 8)
+    with pytest.raises(ValueError, match="No setting explains 100% of the variance"):
+        choosing.without_labels(rows, 0.9999)
+
+
+LABELLED = ("mcc", "matched", "centred_mcc", "mean_max_cosine", "coverage", "firing_coverage")
+LABELLED += ("uniqueness", "absorption")
+
+
+def test_neither_the_criteria_nor_the_choice_see_a_label() -> None:
+    assert not {score for score, _ in choosing.CRITERIA.values()} & set(LABELLED)
+    rows = [
+        row("a", consistency=0.9, explained_variance=0.96),
+        row("b", consistency=0.8, explained_variance=0.97),
+    ]
+    for value in (0.0, 1.0):
+        worse = dict.fromkeys(LABELLED, value)
+        turned = [rows[0]._replace(scores=rows[0].scores._replace(**worse)), rows[1]]  # type: ignore[arg-type]
+        assert choosing.without_labels(turned) == Setting("a", 3, 8)
+
+
+@pytest.fixture
+def table() -> list[Row]:
+    return [row("a", seed, consistency=0.9, l0=3.0, mcc=0.95) for seed in (0, 1)]
+
+
+def test_the_same_scores_do_not_depart(table: list[Row]) -> None:
+    assert choosing.departures(table, table) == []
+    rounded = [one._replace(scores=one.scores._replace(l0=3.00001)) for one in table]
+    assert choosing.departures(rounded, table) == []
+
+
+@pytest.mark.parametrize("name", [*metrics.Scores._fields, "added_loss", "consistency"])
+@pytest.mark.parametrize("by", [1e-4, -1e-4, float("nan")])
+def test_a_score_that_moved_is_named(table: list[Row], name: str, by: float) -> None:
+    first = table[0]
+    if name in metrics.Scores._fields:
+        scores = first.scores._replace(**{name: getattr(first.scores, name) + by})  # type: ignore[arg-type]
+        moved = first._replace(scores=scores)
+    else:
+        moved = first._replace(**{name: getattr(first, name) + by})
+    (found,) = choosing.departures([moved, table[1]], table)
+    assert found.startswith(f"{name} of Run(contestant='a', level=3, d_sae=8, seed=0) is ")
+
+
+def test_consistency_is_compared_only_over_the_same_seeds(table: list[Row]) -> None:
+    alone = table[0]._replace(consistency=float("nan"))
+    assert choosing.departures([alone], table) == []
+    assert len(choosing.departures([alone, table[1]], table)) == 1
+
+
+def test_a_run_that_the_table_lacks_is_an_error(table: list[Row]) -> None:
+    with pytest.raises(KeyError):
+        choosing.departures([row("b")], table)
