@@ -10,10 +10,14 @@ BOOK := $(PY) -m palindrome_lens.book
 # installed again.
 MADE_FROM := $(shell { cat requirements.lock pyproject.toml; pwd; } | git hash-object --stdin)
 INSTALLED := $(VENV)/installed
+# SAELens needs an older TransformerLens than ours, and so an environment of its own.
+SAELENS := _build/saelens-venv
+SAELENS_PINS := tests/saelens/requirements.in tests/saelens/requirements.lock
+SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash-object --stdin)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book pdf links test lab refresh check format matrix leaderboard bench shots lock clean
+.PHONY: help book pdf links test lab refresh check format matrix leaderboard saelens bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -61,19 +65,28 @@ matrix: $(INSTALLED)/test-$(MADE_FROM) ## run the tests as on three kinds of CPU
 leaderboard: $(INSTALLED)/book-$(MADE_FROM) ## train and score every autoencoder of the leaderboard, and write its table
 	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.sae.leaderboard
 
+saelens: $(INSTALLED)/book-$(MADE_FROM) $(SAELENS_INSTALLED) ## hold exported and imported autoencoders against SAELens, and write the result
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(PY) -m saelens.round_trip $(SAELENS)/bin/python
+
 bench: $(INSTALLED)/book-$(MADE_FROM) ## run every benchmark
 	@for each in benchmarks/*.py; do echo "$$each"; $(PY) "$$each" || exit 1; done
 
 shots: $(INSTALLED)/test-$(MADE_FROM) ## picture every page of the built book, to look at
 	@$(PY) tests/shots.py
 
-lock: $(INSTALLED)/dev-$(MADE_FROM) ## write requirements.lock anew after a change of the dependencies
-	@mkdir -p _build && cp requirements.lock _build/requirements.lock
-	@$(PY) -m piptools compile --quiet --all-extras --strip-extras --no-header --no-emit-find-links \
-	  --no-emit-index-url --no-emit-trusted-host --output-file _build/requirements.lock pyproject.toml
-# A build of one variant (torch 2.13.0+cpu) is found on some machines only; the version is on all.
-	@sed 's/^\(torch==[0-9.]*\)+.*$$/\1/' _build/requirements.lock > _build/requirements.lock.new
-	@mv _build/requirements.lock.new requirements.lock
+lock: $(INSTALLED)/dev-$(MADE_FROM) ## write both files of pinned versions anew after a change of the dependencies
+	@$(call pin,--all-extras pyproject.toml,requirements.lock)
+	@$(call pin,$(firstword $(SAELENS_PINS)),$(lastword $(SAELENS_PINS)))
+
+# What is pinned stays where it still fits: the present file is where piptools begins. A build of
+# one variant (torch 2.13.0+cpu) is found on some machines only; the version is on all.
+define pin
+mkdir -p _build && cp $(2) _build/requirements.lock && \
+  $(PY) -m piptools compile --quiet --strip-extras --no-header --no-emit-find-links \
+    --no-emit-index-url --no-emit-trusted-host --output-file _build/requirements.lock $(1) && \
+  sed 's/^\(torch==[0-9.]*\)+.*$$/\1/' _build/requirements.lock > _build/requirements.lock.new && \
+  mv _build/requirements.lock.new $(2)
+endef
 
 clean: ## remove everything that was built; the environment stays (.venv)
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache
@@ -87,6 +100,13 @@ $(VENV)/created:
 	    'make PYTHON=/path/to/python3'; \
 	  exit 1; }
 	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(SAELENS_INSTALLED): $(VENV)/created
+	@echo 'Installing SAELens into $(SAELENS); this takes a few minutes ...'
+	@$(PYTHON) -m venv --clear $(SAELENS)
+	@$(SAELENS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --requirement $(firstword $(SAELENS_PINS)) --constraint $(lastword $(SAELENS_PINS))
 	@touch $@
 
 # The stamps of other environments go first: from then on theirs is no longer what lies in .venv.
