@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_book_in_browser import MODES, book, browser, undrawn  # noqa: F401
+from test_book_in_browser import MODES, book, browser  # noqa: F401
 
 SLIDER = "notebooks/09_emergence.html"
 FOCUS = """() => {
   const one = document.activeElement;
   return (one.getAttribute("aria-label") || one.textContent).trim();
 }"""
-SHOWN = """() => {
-  const cells = document.querySelector(".plotly-figure:has(.figure-slider) .js-plotly-plot");
+WITH_SLIDER = ".plotly-figure:has(.figure-slider)"
+SHOWN = f"""() => {{
+  const cells = document.querySelector("{WITH_SLIDER} .js-plotly-plot");
   return JSON.stringify(cells.data[0].z);
-}"""
+}}"""
 MOVING = """() => [...document.querySelectorAll("*")].filter((one) => {
   const { transitionDuration, animationDuration, scrollBehavior } = getComputedStyle(one);
   const times = `${transitionDuration}, ${animationDuration}`.split(", ");
@@ -103,9 +104,9 @@ def test_folded_code_is_unfolded_by_keyboard(opened: Any) -> None:
 
 def test_a_figure_with_a_slider_is_moved_by_keyboard(opened: Any) -> None:
     page = opened(SLIDER)
-    assert undrawn(page) == []
     slider = page.get_by_role("slider", name="step")
     slider.focus()
+    page.wait_for_selector(f"{WITH_SLIDER}[data-drawn]")
     first = page.evaluate(SHOWN)
     page.keyboard.press("End")
     assert slider.get_attribute("aria-valuetext") == "1000"
@@ -117,8 +118,9 @@ def test_a_figure_with_a_slider_is_moved_by_keyboard(opened: Any) -> None:
 
 def test_the_buttons_of_a_figure_show_when_the_keyboard_reaches_them(opened: Any) -> None:
     page = opened(SLIDER)
-    assert undrawn(page) == []
-    bar = page.locator(".modebar").first
+    page.locator(".plotly-figure").first.scroll_into_view_if_needed()
+    bar = page.locator("[data-drawn] .modebar-group").first
+    page.mouse.move(1, 1)
     assert bar.evaluate("one => getComputedStyle(one).opacity") == "0"
     tab_to(page, "Zoom in", most=200)
     assert (
@@ -130,5 +132,4 @@ def test_the_buttons_of_a_figure_show_when_the_keyboard_reaches_them(opened: Any
 def test_nothing_moves_for_who_asks_for_less_motion(opened: Any, name: str) -> None:
     assert opened(name).evaluate(MOVING) > 0, "else there was nothing to hold still"
     page = opened(name, reduced_motion="reduce")
-    undrawn(page)
     assert page.evaluate(MOVING) == 0

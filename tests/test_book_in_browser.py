@@ -32,7 +32,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 # Each page is opened once in each mode; over http where the modes differ least from one another.
 VISITS = [("disk", "light"), ("disk", "phone"), ("http", "dark")]
-DRAWN_WITHIN_MS = 10_000
+DRAWN_WITHIN_MS = 30_000
 
 UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
 
