@@ -8,7 +8,6 @@
 
   const NARROW = 560; // px; below it, text and margins shrink and the legend moves under the plot
   const CELL = 44; // px; numbers in cells narrower than this would touch
-  const LETTER = 6.5; // px; about the width of one letter of a label
   const PAPER = 660; // px; what fits between the margins of A4 and of US Letter
   const NEAR = "1000px 0px";
   // Few buttons, for each is a stop of the Tab key; none that would send a figure anywhere.
@@ -97,7 +96,9 @@
     const axis = spec.layout.xaxis || {};
     if (axis.type !== "category") return axis;
     const names = [...new Set(spec.data.flatMap((trace) => trace.x || []))];
-    const room = Math.floor(((0.8 * width) / names.length) / LETTER);
+    const letter = width < NARROW ? 5.5 : 6.5; // px; about the width of one, in either size of text
+    const plot = width * (spec.data[0].type === "heatmap" ? 0.6 : 0.85);
+    const room = Math.floor(plot / names.length / letter);
     const longest = Math.max(...names.flatMap((name) => name.split(" ")).map((it) => it.length));
     if (longest > room || names.every((name) => name.length <= room)) return axis;
     const lines = names.map((name) => inLines(name, room).join("<br>"));
