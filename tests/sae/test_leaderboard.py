@@ -69,6 +69,13 @@ def test_the_real_grid_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(set(leaderboard.SEEDS)) >= 5
 
 
+def test_the_shipped_table_holds_the_real_grid_in_its_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    assert [row.run for row in leaderboard.read()] == leaderboard.grid()
+
+
 def test_scores_are_those_of_the_trained_autoencoder() -> None:
     run = Run("TopK", 2, 8, 1)
     scores, added = leaderboard.scored(run)
