@@ -7,7 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.interventions import mean_ablate, zero_ablate
 from palindrome_lens.model import ModelConfig, activations, hooked
-from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
+from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig, init_autoencoder
 from palindrome_lens.sae.splicing import CrossEntropy, cross_entropy
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
@@ -81,3 +81,11 @@ def test_positions_one_by_one_are_spliced_in_where_they_were(model: TransformerB
     )
     assert one_by_one == scaled
     assert scaled.spliced != scaled.clean
+
+
+def test_an_autoencoder_of_another_width_or_hook_is_refused(model: TransformerBridge) -> None:
+    other = init_autoencoder(CONFIG, torch.zeros(1, 95, dtype=torch.float64))
+    with pytest.raises(ValueError, match="takes 95 numbers per sample, not 96"):
+        cross_entropy(model, TOKENS, CONFIG.hook, other)
+    with pytest.raises(ValueError, match=r"no hook 'hook_mlp'; near ones are .*hook_mlp_out"):
+        cross_entropy(model, TOKENS, "hook_mlp", other)
