@@ -43,6 +43,8 @@ def test_every_control_rebuilds_what_it_can() -> None:
 def test_the_neurons_add_up_to_what_the_mlp_writes() -> None:
     config = ModelConfig()
     model = hooked(init_model(config, TASK), config, TASK)
+    with torch.no_grad():
+        model.blocks[0].mlp.out.bias.copy_(drawn(5, 16))  # a fresh one is 0
     tokens, hook = encode(TASK, TASK.strings()), "blocks.0.hook_mlp_out"
     x = activations(model, inputs(tokens), [hook])[hook]
     found = controls.neurons(model, tokens)
