@@ -52,6 +52,13 @@ MEANING = {
     "ReLU": VERMILION,
     "GELU": GREY,
     "sigmoid": PINK,
+    # Dictionaries that nobody trained.
+    "reference": GREEN,
+    "neurons": PINK,
+    "raw numbers": ORANGE,
+    "PCA": VERMILION,
+    "ICA": VIOLET,
+    "random directions": GREY,
     # What is done to a latent.
     "ablated": VERMILION,
     "at its mean": SKY,
@@ -107,9 +114,13 @@ def _rounded(values: Any, noise: float) -> Any:
 
 
 def colour_of(name: str) -> str | None:
-    """What the name stands for, as a colour; ``TopK, k = 3`` and ``TopK + L1`` are ``TopK``."""
-    if name in MEANING:
-        return MEANING[name]
+    """What the name stands for, as a colour.
+
+    ``TopK, k = 3`` and ``TopK + L1`` are ``TopK``; of ``random directions`` the number is ignored.
+    """
+    uncounted = re.sub(r"^\d+ ", "", name)
+    if uncounted in MEANING:
+        return MEANING[uncounted]
     position = POSITION.fullmatch(name)
     first_word = re.split(r"[^A-Za-z]", name)[0]
     return MEANING.get(position[1] if position else first_word)
