@@ -18,7 +18,7 @@ from palindrome_lens import claims
 
 ROOT = Path(__file__).parents[1]
 STATED = {one.id: one for one in claims.read(ROOT / "notebooks" / "claims.json")}
-FINDINGS = ("mechanism.right", "attribution.patching", "dictionary.explained-variance")
+FINDINGS = ("mechanism.right", "attribution.patching", "leaderboard.chosen")
 MOST_CLICKS = 3
 FIRST_PAGE_MOST_BYTES = 300_000
 
