@@ -10,7 +10,15 @@ import torch
 from circuitsvis.attention import attention_pattern
 from circuitsvis.utils.render import RenderedHTML
 
-from palindrome_lens.display import WIDGET_MIME, Described, Table, set_up, widget_bundle
+from palindrome_lens.display import (
+    WEIGHTS_MIME,
+    WIDGET_MIME,
+    Described,
+    Table,
+    Weights,
+    set_up,
+    widget_bundle,
+)
 
 
 @pytest.fixture
@@ -87,6 +95,22 @@ def test_a_bar_in_a_table_is_escaped() -> None:
     assert lines[2] == "| <abc\\|cba> | True |"
     assert bundle["text/plain"] == "a|b\tn\n<abc|cba>\tTrue"
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in lines)
+
+
+def test_weights_are_stored_as_whole_numbers_of_their_last_decimal() -> None:
+    exact = {"a": torch.tensor([[1.23456, -0.5], [-1e-9, 2.0]]), "b": torch.tensor([0.0049])}
+    weights = Weights("model", exact, decimals=2, eps=1e-5)
+    bundle = weights._repr_mimebundle_()
+    assert bundle[WEIGHTS_MIME] == {
+        "name": "model",
+        "decimals": 2,
+        "eps": 1e-5,
+        "tensors": {
+            "a": {"shape": "2 2", "values": "123 -50 0 200"},
+            "b": {"shape": "1", "values": "0"},
+        },
+    }
+    assert bundle["text/markdown"].startswith("5 numbers, to 2 decimals")
 
 
 def test_a_notebook_runs_on_one_thread_and_stores_figures_as_json(

@@ -256,7 +256,7 @@ def test_the_panel_answers_where_it_stands(opened: Open, name: str) -> None:
     page = opened(name)
     page.fill("#tryit-text", "<xyz|")
     assert top(page)[3:] == "|z"
-    page.click("text=Let the model continue")
+    page.click("button:text-is('Let the model continue')")
     assert page.input_value("#tryit-text") == "<xyz|zyx>"
     assert top(page)[3:] == "|zyx>"
     assert "5 of 5 determined characters are right." in said(page)

@@ -116,10 +116,6 @@ class Weights:
             key: (tensor.detach() * 10**decimals).round().long() for key, tensor in tensors.items()
         }
 
-    def rounded(self) -> dict[str, torch.Tensor]:
-        """The tensors as the page has them."""
-        return {key: units.double() / 10**self.decimals for key, units in self.units.items()}
-
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         tensors = {
             key: {
