@@ -294,6 +294,7 @@
     while (!wrong(text) && text.length < LENGTH) text += best(forward(text, off).logProbs.at(-1));
     input.value = text;
     show();
+    if (wrong(text)) say("The model wrote this. " + wrong(text));
   }
 
   input.value = root.dataset.start;
