@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_book_in_browser import BOOK, book, browser, contexts, leaves, pages
+from test_book_in_browser import BOOK, MODES, book, browser, contexts, leaves, pages
 
 __all__ = ["book", "browser", "contexts"]  # fixtures
 
@@ -100,3 +100,81 @@ def test_the_lines_say_what_they_hold(opened: Any) -> None:
     first = spec["data"][0]
     assert lines[0][:2] == [first["name"], str(first["x"][0]).removesuffix(".0")]
     assert {line[0] for line in lines} == {trace["name"] for trace in spec["data"]}
+
+
+# Definitions where a term is met.
+
+BOX = "#definition"
+
+
+@pytest.fixture
+def term(opened: Any) -> tuple[Any, Any]:
+    """A page, and the first link in it to a term of the glossary."""
+    page = opened("notebooks/01_data.html")
+    return page, page.locator('.bd-article a[href*="#term-"]').first
+
+
+def test_a_definition_is_shown_under_the_mouse_and_can_be_gone_over_to(
+    term: tuple[Any, Any], book: Path
+) -> None:
+    page, link = term
+    assert not page.is_visible(BOX)
+    link.hover()
+    page.wait_for_selector(BOX, timeout=3000)
+    script = (book / "_static" / "definitions.js").read_text(encoding="utf-8")
+    known = json.loads(script.removeprefix("window.DEFINITIONS = ").rstrip(";\n"))
+    assert page.inner_html(BOX) == page.evaluate(
+        "html => { const it = document.createElement('div'); it.innerHTML = html;"
+        " return it.innerHTML; }",
+        known[link.get_attribute("href").partition("#")[2]],
+    )
+    page.hover(BOX)
+    page.wait_for_timeout(600)
+    assert page.is_visible(BOX), "it stays while the mouse is on it"
+    page.mouse.move(0, 0)
+    page.wait_for_selector(BOX, state="hidden", timeout=3000)
+
+
+def test_a_definition_is_shown_at_the_focus_and_put_away_with_escape(
+    term: tuple[Any, Any],
+) -> None:
+    page, link = term
+    page.keyboard.press("Tab")  # from here on the focus is the keyboard's
+    link.focus()
+    assert page.is_visible(BOX)
+    assert link.get_attribute("aria-describedby") == "definition"
+    assert page.get_attribute(BOX, "role") == "tooltip"
+    page.keyboard.press("Escape")
+    assert not page.is_visible(BOX)
+    assert link.get_attribute("aria-describedby") is None
+    assert page.evaluate("document.activeElement.getAttribute('href')") == link.get_attribute(
+        "href"
+    )
+    page.keyboard.press("Shift+Tab")
+    link.focus()
+    assert page.is_visible(BOX)
+    page.keyboard.press("Tab")
+    assert not page.is_visible(BOX) or link.get_attribute("aria-describedby") is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_definition_stays_on_the_screen(opened: Any, mode: str) -> None:
+    page = opened("notebooks/01_data.html", mode)
+    for link in page.locator('.bd-article a[href*="#term-"]').all():
+        if not link.is_visible():
+            continue
+        page.keyboard.press("Tab")
+        link.focus()
+        box = page.locator(BOX).bounding_box()
+        width = page.viewport_size["width"]
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_tap_goes_to_the_glossary(browser: Any, book: Path) -> None:
+    context = browser.new_context(has_touch=True, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto((book / "notebooks/01_data.html").as_uri(), wait_until="domcontentloaded")
+    page.locator('.bd-article a[href*="#term-"]').first.tap()
+    page.wait_for_url("**/book/glossary.html#term-*", timeout=5000)
+    context.close()

@@ -10,6 +10,7 @@ from sphinx.testing.util import SphinxTestApp
 CONF = """
 extensions = ["myst_nb", "palindrome_lens.book.sphinx_ext"]
 nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath"]
 html_math_renderer = "mathml"
 root_doc = "book/index"
 exclude_patterns = ["_build"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from palindrome_lens import claims
 from palindrome_lens.book import picture, stale
+from palindrome_lens.book.citing import CITATION
 from palindrome_lens.book.openings import TIMES
 
 SETTINGS = ("_config.yml", "_toc.yml")
@@ -80,6 +81,8 @@ def stage(root: Path, executed: list[Path], source: Path) -> None:
     (source / NOTEBOOKS).mkdir(parents=True)
     for name in SETTINGS:
         shutil.copyfile(root / name, source / name)
+    if (root / CITATION).exists():
+        shutil.copyfile(root / CITATION, source / CITATION)
     shutil.copytree(root / PAGES, source / PAGES)
     for notebook in executed:
         shutil.copyfile(notebook, source / NOTEBOOKS / notebook.name)

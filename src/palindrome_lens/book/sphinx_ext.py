@@ -12,7 +12,9 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from palindrome_lens.book import (
     chapters,
+    citing,
     claim_markup,
+    definitions,
     latents,
     mathml,
     openings,
@@ -28,7 +30,17 @@ from palindrome_lens.book.renderers import (
 )
 
 # What has directives, roles or pages of its own.
-SUBJECTS = (chapters, claim_markup, latents, openings, reproduce, search, tryit)
+SUBJECTS = (
+    chapters,
+    citing,
+    claim_markup,
+    definitions,
+    latents,
+    openings,
+    reproduce,
+    search,
+    tryit,
+)
 # What draws each kind of figure: the package whose wheel holds the script, and where. Large as they
 # are, no page names them: ``figures.js`` loads what a page needs once the page can be read.
 SCRIPTS = {
