@@ -229,12 +229,17 @@ def test_a_threshold_of_0_or_less_is_a_relu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32])
-def test_shorter_numbers_are_read_as_they_are(kind: Any, tmp_path: Path) -> None:
-    layout, weights = theirs("standard", dtype=np.dtype(kind).name)
+def test_shorter_numbers_are_read_as_they_are_and_moved_in_float64(
+    kind: Any, tmp_path: Path
+) -> None:
+    """A jumprelu that subtracts the bias has to be moved."""
+    layout, weights = theirs("jumprelu", dtype=np.dtype(kind).name)
     weights = {name: value.astype(kind) for name, value in weights.items()}
-    found = exchange.load(write(tmp_path, layout, weights)).state_dict()
-    assert {value.dtype for value in found.values()} == {torch.float64}
-    assert all((found[name].numpy() == weights[name].astype(np.float64)).all() for name in weights)
+    found = exchange.load(write(tmp_path, layout, weights))
+    assert {value.dtype for value in found.state_dict().values()} == {torch.float64}
+    exact = {name: value.astype(np.float64) for name, value in weights.items()}
+    latents = encoded(layout, exact, inputs().numpy())
+    assert_says(found, inputs(), latents, decoded(layout, exact, latents), atol=1e-11)
 
 
 def test_the_hook_can_be_named_where_a_file_names_none_or_another(tmp_path: Path) -> None:
