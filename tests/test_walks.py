@@ -21,6 +21,7 @@ STATED = {one.id: one for one in claims.read(ROOT / "notebooks" / "claims.json")
 FINDINGS = ("mechanism.right", "attribution.patching", "leaderboard.chosen")
 MOST_CLICKS = 3
 FIRST_PAGE_MOST_BYTES = 300_000
+PATIENCE_MS = 30_000  # on a busy machine; says nothing about the page
 
 IN_VIEW = """element => {
   const box = element.getBoundingClientRect();
@@ -61,7 +62,7 @@ def opens(contexts: dict[str, Any], book: Path) -> Iterator[Callable[[str], Read
 
     def _open(name: str, mode: str = "light") -> Reader:
         page, asked = contexts[mode].new_page(), []
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("request", lambda it: asked.append(it.url))
         page.goto((book / name).as_uri())
         opened.append((page, asked))

@@ -102,7 +102,8 @@
     const longest = Math.max(...names.flatMap((name) => name.split(" ")).map((it) => it.length));
     if (longest > room || names.every((name) => name.length <= room)) return axis;
     const lines = names.map((name) => inLines(name, room).join("<br>"));
-    return { ...axis, tickvals: names, ticktext: lines, tickangle: 0 };
+    const small = width < NARROW ? { tickfont: { size: 10 } } : {};
+    return { ...axis, tickvals: names, ticktext: lines, tickangle: 0, ...small };
   }
 
   function inLines(name, room) {
