@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_book_in_browser import BOOK, MODES, book, browser, contexts, leaves, pages
+from test_book_in_browser import BOOK, MODES, UNFOLD, book, browser, contexts, leaves, pages
 
 __all__ = ["book", "browser", "contexts"]  # fixtures
 
@@ -178,3 +178,35 @@ def test_a_tap_goes_to_the_glossary(browser: Any, book: Path) -> None:
     page.locator('.bd-article a[href*="#term-"]').first.tap()
     page.wait_for_url("**/book/glossary.html#term-*", timeout=5000)
     context.close()
+
+
+# Folded code and long outputs.
+
+LONGEST_PX = 32 * 16
+SCROLLED = ".cell_output :is(pre, .pst-scrollable-table-container)"
+
+
+def test_folded_code_says_what_it_holds(opened: Any) -> None:
+    page = opened("notebooks/02_training.html")
+    summary = page.get_by_text("Show the code").first
+    fold = page.locator("details.above-input").first
+    assert fold.locator("pre").is_hidden()
+    assert page.locator("summary[aria-label]").count() == 0
+    summary.locator("xpath=ancestor::summary").press("Enter")
+    assert fold.locator("pre").is_visible()
+    assert fold.get_by_text("Hide the code").is_visible()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_long_outputs_scroll_by_keyboard(opened: Any, mode: str) -> None:
+    page = opened("notebooks/17_exchange.html", mode)
+    page.wait_for_load_state("load")
+    page.evaluate(UNFOLD)
+    page.evaluate("dispatchEvent(new Event('resize'))")
+    page.wait_for_timeout(500)
+    heights = page.locator(SCROLLED).evaluate_all("all => all.map((one) => one.offsetHeight)")
+    assert 0 < max(heights) <= LONGEST_PX
+    long = page.locator(f"{SCROLLED}[tabindex='0']").first
+    long.focus()
+    page.keyboard.press("End")
+    page.wait_for_function("() => document.activeElement.scrollTop > 0", timeout=3000)

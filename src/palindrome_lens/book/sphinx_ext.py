@@ -108,6 +108,13 @@ def drop_old_roles(
     context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
 
 
+def name_folds(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Let folded code be called by the words on it; myst-nb hides them behind others."""
+    context["body"] = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
+
+
 def keep_local(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
@@ -134,6 +141,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         subject.setup(app)
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", add_scripts)
+    app.connect("html-page-context", name_folds)
     app.connect("html-page-context", drop_old_roles)
     # Last, so that nothing is added behind it.
     app.connect("html-page-context", keep_local, priority=999)
