@@ -120,8 +120,8 @@ def test_directions_of_the_handbuilt_model_depend_on_the_position_alone(
     found = directions(tabulate(handbuilt.model), TOKENS, TINY.mirrored_positions)
     assert sum(d.share for d in found[:2]) == pytest.approx(1)
     for each in found[:2]:
-        assert (each.by_query, each.by_key) == (pytest.approx(1), pytest.approx(1))
-    added = sum(torch.outer(d.query, d.key) for d in found)
+        assert [each.by_query, each.by_key] == pytest.approx([1, 1])
+    added = torch.stack([torch.outer(d.query, d.key) for d in found]).sum(dim=0)
     assert added.argmax(dim=1).tolist() == [2, 1]
 
 

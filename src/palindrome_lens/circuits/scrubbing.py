@@ -144,7 +144,7 @@ def scrub_drawn(
     generator = torch.Generator().manual_seed(seed)
     losses, right = [], 0
     for _ in range(draws):
-        donors = {}
+        donors: dict[Node, Tensor] = {}
         for group in hypothesis:
             donor = torch.randint(len(tokens), (len(tokens),), generator=generator)
             for slot in group.kept:
