@@ -88,7 +88,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = [str(Path(__file__).parents[1]), *sys.path]
     script.write_text(SCRIPT.format(path=path, folder=str(folder)))
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, script], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     return folder
