@@ -167,6 +167,7 @@ def test_what_is_meant_by_a_name() -> None:
     assert figures.colour_of("copied at 6") == figures.colour_of("6 (mirrored)")
     assert figures.colour_of("TopK, k = 3") == figures.colour_of("TopK + L1") == figures.BLUE
     assert figures.colour_of("ReLU, L1") == figures.MEANING["ReLU"]
+    assert figures.colour_of("K-SVD, 24 atoms") == figures.MEANING["K-SVD"]
     assert figures.colour_of("128 random directions") == figures.MEANING["random directions"]
     for nobody in ("4 of 64", "64", "24 atoms", "random letters", "BatchTop", ""):
         assert figures.colour_of(nobody) is None

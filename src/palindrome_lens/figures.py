@@ -52,7 +52,9 @@ MEANING = {
     "ReLU": VERMILION,
     "GELU": GREY,
     "sigmoid": PINK,
-    # Dictionaries that nobody trained.
+    # Other dictionaries, learned and not.
+    "autoencoder": BLUE,
+    "K-SVD": VERMILION,
     "reference": GREEN,
     "neurons": PINK,
     "raw numbers": ORANGE,
@@ -122,7 +124,7 @@ def colour_of(name: str) -> str | None:
     if uncounted in MEANING:
         return MEANING[uncounted]
     position = POSITION.fullmatch(name)
-    first_word = re.split(r"[^A-Za-z]", name)[0]
+    first_word = re.split(r"[^A-Za-z-]", name)[0]
     return MEANING.get(position[1] if position else first_word)
 
 
