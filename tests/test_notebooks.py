@@ -79,3 +79,10 @@ def test_the_data_do_not_depend_on_the_autoencoders() -> None:
     made_from = stale.parts(PROJECT, library, "01_data")
     assert "palindrome_lens.task" in made_from
     assert not any(part.startswith("palindrome_lens.sae") for part in made_from)
+
+
+@pytest.mark.parametrize("name", PROJECT.names())
+def test_every_chapter_opens(name: str) -> None:
+    """Its summary and its times stand in the table of chapters, and at the foot of other pages."""
+    first = normal.read_source(PROJECT.source(name)).cells[0].source
+    assert first.count("```{opening}\n") == 1

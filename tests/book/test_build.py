@@ -12,6 +12,7 @@ import pytest
 
 from palindrome_lens import claims
 from palindrome_lens.book import build as building
+from palindrome_lens.book.openings import TIMES
 from palindrome_lens.claims import claim, read
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +133,17 @@ def test_the_claims_are_staged_beside_the_executed_notebooks(small: Path) -> Non
     source = small / "_build" / "source"
     assert [one.id for one in read(source / "claims.json")] == ["data.floor"]
     assert (source / "notebooks" / "01_data.ipynb").read_bytes() == executed(small)[0].read_bytes()
+
+
+def test_the_times_that_were_measured_are_staged(copied: Path) -> None:
+    def times() -> dict[str, float]:
+        building.stage(copied, executed(copied), copied / "staged")
+        told: dict[str, float] = json.loads((copied / "staged" / TIMES).read_text(encoding="utf-8"))
+        return told
+
+    assert times() == {}
+    executed(copied)[0].with_suffix(".json").write_text('{"seconds": 3.5}', encoding="utf-8")
+    assert times() == {"01_data": 3.5}
 
 
 def _never(*_: object) -> None:

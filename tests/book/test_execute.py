@@ -59,6 +59,23 @@ def test_only_what_is_stale_runs(project: Project, capsys: pytest.CaptureFixture
     assert ran(capsys) == ["02_training"]
 
 
+def test_how_long_a_notebook_took_is_kept_with_its_copy(project: Project) -> None:
+    started = time.monotonic()
+    (copy,) = execute.execute(project, ["01_data"])
+    took = stale.seconds(copy)
+    assert took is not None
+    assert 0 < took <= time.monotonic() - started
+    assert stale.seconds(project.reference("01_data")) is None
+    assert (
+        stale.reasons(
+            project, "01_data", stale.parts(project, stale.Library.of(project.package), "01_data")
+        )
+        == []
+    )
+    project.record("01_data").write_text("{", encoding="utf-8")
+    assert stale.seconds(copy) is None
+
+
 def test_notebooks_run_side_by_side(
     project: Project, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
