@@ -79,8 +79,10 @@ def test_the_choice_is_the_most_consistent_of_those_that_explain_enough() -> Non
         choosing.without_labels(rows, 0.9999)
 
 
-LABELLED = ("mcc", "matched", "centred_mcc", "mean_max_cosine", "coverage", "firing_coverage")
-LABELLED += ("uniqueness", "absorption")
+LABELLED = (
+    *("mcc", "matched", "centred_mcc", "mean_max_cosine"),
+    *("coverage", "firing_coverage", "uniqueness", "absorption"),
+)
 
 
 def test_neither_the_criteria_nor_the_choice_see_a_label() -> None:
@@ -111,7 +113,7 @@ def test_the_same_scores_do_not_depart(table: list[Row]) -> None:
 def test_a_score_that_moved_is_named(table: list[Row], name: str, by: float) -> None:
     first = table[0]
     if name in metrics.Scores._fields:
-        scores = first.scores._replace(**{name: getattr(first.scores, name) + by})  # type: ignore[arg-type]
+        scores = first.scores._replace(**{name: getattr(first.scores, name) + by})
         moved = first._replace(scores=scores)
     else:
         moved = first._replace(**{name: getattr(first, name) + by})
