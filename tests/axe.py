@@ -27,6 +27,8 @@ UNSEEN_FOCUS = """() => {
     const { outlineStyle, outlineWidth } = getComputedStyle(one);
     return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 && opacity(one) > 0.5;
   };
+  for (const one of document.getAnimations()) // what was unfolded fades in
+    if (one.effect.getComputedTiming().endTime !== Infinity) one.finish();
   const unseen = [];
   const there = (one) => one.checkVisibility({ visibilityProperty: true });
   for (const one of document.querySelectorAll(STOPS)) {
