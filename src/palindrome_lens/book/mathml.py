@@ -86,7 +86,8 @@ def visit_inline(writer: Any, node: nodes.math) -> None:
 def visit_block(writer: Any, node: nodes.math_block) -> None:
     """Write a displayed formula, with its number where it has one."""
     writer.body.append(writer.starttag(node, "div", CLASS="math notranslate nohighlight"))
-    writer.body.append(f'<div class="formula">{_converted(node, block=True)}</div>')
+    # A long formula scrolls on a phone: the keyboard must reach it too.
+    writer.body.append(f'<div class="formula" tabindex="0">{_converted(node, block=True)}</div>')
     if node["number"]:
         number = get_node_equation_number(writer, node)
         writer.body.append(f'<span class="eqno">({number})')
