@@ -189,7 +189,7 @@ def test_a_change_of_the_installed_packages_is_built(
 def test_a_build_that_stops_leaves_the_old_book(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(source: Path, scratch: Path, log: Path) -> None:
+    def killed(source: Path, scratch: Path, log: Path, *options: str) -> None:
         half = scratch / "_build" / "html"
         half.mkdir(parents=True)
         (half / "index.html").write_text("half", encoding="utf-8")
