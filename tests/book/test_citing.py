@@ -13,7 +13,7 @@ from palindrome_lens.book import citing
 from palindrome_lens.claims import claim
 
 ROOT = Path(__file__).parents[2]
-CITED = {
+CITED: dict[str, object] = {
     "type": "software",
     "title": "a-lens",
     "authors": [
