@@ -8,7 +8,9 @@ import sys
 from typing import Any
 
 from playwright.sync_api import sync_playwright
-from test_book_in_browser import BOOK, FLAGS, MODES, UNFOLD, browser_path, pages, undrawn
+from test_book_in_browser import BOOK, MODES, UNFOLD, pages, undrawn
+
+from palindrome_lens.book.paper import FLAGS, browser_path
 
 SHOTS = BOOK.parent / "shots"
 

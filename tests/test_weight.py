@@ -76,7 +76,8 @@ PRINT = f"""async () => {{
   const before = drawn().length;
   dispatchEvent(new Event("beforeprint"));
   for (let i = 0; i < 100; i++) await null; // what is promised, but nothing that takes time
-  const widths = [...document.querySelectorAll(".main-svg")].map((one) => one.getBoundingClientRect().width);
+  const width = (one) => one.getBoundingClientRect().width;
+  const widths = [...document.querySelectorAll(".main-svg")].map(width);
   return [before, drawn().length, figures.length, Math.max(...widths)];
 }}"""
 
