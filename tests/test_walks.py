@@ -110,7 +110,7 @@ def test_a_practitioner_gets_from_a_finding_to_its_code_in_three_clicks(
     reader.click("this code", within=anchored(id))
     reader.looks_at(cell)
     assert not reader.page.locator(f"{cell} .cell_input pre").first.is_visible()
-    reader.click("Show code", within=cell)
+    reader.click("Show the code", within=cell)
     reader.sees(f'"{id}",', within=f"{cell} .cell_input")
     assert reader.clicks <= MOST_CLICKS
 
