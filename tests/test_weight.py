@@ -89,7 +89,7 @@ def test_printing_draws_what_was_not_yet_on_the_screen(browser: Any, book: Path)
     page.wait_for_function("window.Plotly !== undefined")
     before, after, there, widest = page.evaluate(PRINT)
     assert before < after == there
-    assert 500 < widest <= 660, widest
+    assert 500 < widest <= 640, widest
     page.close()
 
 

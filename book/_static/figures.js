@@ -8,7 +8,7 @@
 
   const NARROW = 560; // px; below it, text and margins shrink and the legend moves under the plot
   const CELL = 44; // px; numbers in cells narrower than this would touch
-  const PAPER = 660; // px; what fits between the margins of A4 and of US Letter
+  const PAPER = 640; // px; what fits between the margins of A4 and of US Letter
   const NEAR = "1000px 0px";
   // Few buttons, for each is a stop of the Tab key; none that would send a figure anywhere.
   const BUTTONS = [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]];

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,25 @@ def test_a_chapter_is_printed_with_its_figures(
     titles = [one["/Title"] for one in reader.outline if not isinstance(one, list)]
     assert titles[0] == "Palindrome Lens" and titles[0] in texts[0]
     assert all(text.rstrip().endswith(str(n)) for n, text in enumerate(texts, start=1))
+    assert 8 < commonest_size(reader.pages) < 9, "something wide has shrunk the chapter"
     # The first figure has a dashed line at ln 26: in its legend as text, and drawn in its colour.
     named = [n for n, text in enumerate(texts) if "loss (nats)" in text and "ln 26" in text]
     dashed = next(trace for trace in first_figure()["data"] if trace["name"] == "ln 26")
     wanted = tuple(round(int(dashed["line"]["color"][i : i + 2], 16) / 255, 2) for i in (1, 3, 5))
     assert len(named) == 1
     assert [n for n, page in enumerate(reader.pages) if wanted in stroked(page)] == named
+
+
+def commonest_size(pages: Any) -> float:
+    """The size of most of the letters on these pages, in points; 11 px are 8.25."""
+    letters: Counter[float] = Counter()
+
+    def count(text: str, page: Any, line: Any, font: Any, size: float) -> None:
+        letters[round(abs(line[0] * page[0]) * size, 2)] += len(text.strip())
+
+    for page in pages:
+        page.extract_text(visitor_text=count)
+    return letters.most_common(1)[0][0]
 
 
 def first_figure() -> Any:

@@ -124,7 +124,9 @@ def _browser() -> Iterator[Any]:
         raise PaperError(f"Printing needs a browser: none of {', '.join(BROWSERS)} is installed.")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield launched.new_context(color_scheme="light", reduced_motion="reduce")
+        # As wide as the paper between its margins: what is wider would shrink the whole chapter.
+        paper = {"width": 658, "height": 1000}
+        yield launched.new_context(color_scheme="light", reduced_motion="reduce", viewport=paper)
         launched.close()
 
 
