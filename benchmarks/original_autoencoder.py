@@ -1,8 +1,8 @@
 """How far apart runs of the original autoencoder end: five seeds, against five of the TopK one.
 
-Prints, for each number of the chapter on the dictionary, the least and greatest over the seeds, and the ratio
-of the two architectures' spreads. The original's recipe amplifies rounding errors, so that two CPUs
-are as different as two seeds: the intervals in the chapter come from here.
+Prints, for each number of the chapter on the dictionary, the least and greatest over the seeds, and
+the ratio of the two architectures' spreads. The original's recipe amplifies rounding errors, so
+that two CPUs are as different as two seeds: the intervals in the chapter come from here.
 """
 
 import torch

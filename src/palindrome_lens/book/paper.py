@@ -125,8 +125,8 @@ def _browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         # As wide as the paper between its margins: what is wider would shrink the whole chapter.
-        paper = {"width": 658, "height": 1000}
-        yield launched.new_context(color_scheme="light", reduced_motion="reduce", viewport=paper)
+        sheet: Any = {"width": 658, "height": 1000}
+        yield launched.new_context(color_scheme="light", reduced_motion="reduce", viewport=sheet)
         launched.close()
 
 
