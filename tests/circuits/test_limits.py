@@ -29,6 +29,17 @@ def test_any_token_includes_the_reserved() -> None:
     assert torch.equal(found, encode(TINY, expected))
 
 
+def test_places_find_prefixes_again() -> None:
+    choices = limits.any_token(TINY)
+    some = torch.tensor([48, 0, 7, 7, 13])
+    assert torch.equal(limits.places(choices, limits.prefixes(choices, some)), some)
+
+
+def test_a_prefix_outside_the_product_has_no_place() -> None:
+    with pytest.raises(ValueError, match="not among those"):
+        limits.places(limits.wrong_letters(TINY, 3), encode(TINY, ["<a||"]))
+
+
 def test_the_handbuilt_model_copies_whatever_was_written_before(handbuilt: HandBuilt) -> None:
     tables = tabulate(handbuilt.model)
     choices = limits.wrong_letters(handbuilt.task, 4)

@@ -111,8 +111,8 @@ def test_completeness_and_minimality_follow_their_definitions() -> None:
     by_set = {frozenset(i for i in range(5) if c >> i & 1): float(score[c]) for c in range(32)}
     circuit, whole = frozenset([0, 2, 3]), frozenset(range(5))
     removed = [frozenset(k) for n in range(4) for k in itertools.combinations(sorted(circuit), n)]
-    gaps = {k: abs(by_set[circuit - k] - by_set[whole - k]) for k in removed}
-    worst = max(gaps, key=lambda k: gaps[k])
+    gaps = {k: by_set[circuit - k] - by_set[whole - k] for k in removed}
+    worst = max(gaps, key=lambda k: abs(gaps[k]))
     gap, at = subsets.incompleteness(score, 0b01101)
     assert gap == pytest.approx(gaps[worst], abs=1e-15)
     assert at == sum(2**i for i in worst)
@@ -128,7 +128,7 @@ def test_two_interchangeable_nodes_make_an_incomplete_circuit() -> None:
     """Nodes 0 and 1 each suffice: either is minimal, and without it the model still answers."""
     score = torch.tensor([0.0, 1.0, 1.0, 1.0])
     assert subsets.minimal(score == 1) == [1, 2]
-    assert subsets.incompleteness(score, 1) == (1.0, 1)
+    assert subsets.incompleteness(score, 1) == (-1.0, 1)
 
 
 def test_strings_must_be_all_of_the_task_and_the_query_a_mirrored_one(

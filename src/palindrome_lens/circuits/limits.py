@@ -80,6 +80,23 @@ def prefixes(
     return torch.stack(columns[::-1], dim=1)
 
 
+def places(
+    choices: Choices, tokens: Int64[Tensor, "prefixes position"]
+) -> Int64[Tensor, "prefixes"]:
+    """Where these prefixes stand in the product order: the inverse of :func:`prefixes`.
+
+    Raises:
+        ValueError: a prefix is not in the product.
+    """
+    place = torch.zeros(len(tokens), dtype=torch.int64)
+    for column, allowed in zip(tokens.T, choices, strict=True):
+        at = column.unsqueeze(1) == torch.tensor(allowed)
+        if not at.any(dim=1).all():
+            raise ValueError("A token is not among those that its position may hold.")
+        place = place * len(allowed) + at.int().argmax(dim=1)
+    return place
+
+
 def answers(
     model: TransformerBridge, tables: Tables, choices: Choices, key: int, forced: bool = False
 ) -> Answers:

@@ -114,16 +114,17 @@ def minimal(faithful: Bool[Tensor, "circuits"]) -> list[int]:
 
 
 def incompleteness(score: Float[Tensor, "circuits"], circuit: int) -> tuple[float, int]:
-    """The largest ``|F(C∖K) − F(M∖K)|`` over all subsets K of a circuit C, and the first such K.
+    """``F(C∖K) − F(M∖K)`` for the subset K of a circuit C where it is furthest from 0, and this K.
 
-    M is the whole model, F the score. A complete circuit fails where the model fails: 0 says that
-    nothing outside it stands in for any part of it (Wang et al. 2023, section 4).
+    M is the whole model, F the score; of several such K the first. A complete circuit fails where
+    the model fails: 0 says that nothing outside it stands in for any part of it. Below 0 the model
+    does better, so that something outside does (Wang et al. 2023, section 4; they take ``|…|``).
     """
     numbers = torch.arange(len(score))
     removed = numbers[(numbers & circuit) == numbers]
     whole = len(score) - 1
-    gaps = (score[circuit & ~removed] - score[whole & ~removed]).abs()
-    worst = int(gaps.argmax())
+    gaps = score[circuit & ~removed] - score[whole & ~removed]
+    worst = int(gaps.abs().argmax())
     return float(gaps[worst]), int(removed[worst])
 
 
