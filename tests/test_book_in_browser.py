@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe import unseen_focus, violations
 
-from palindrome_lens.book.latents import COLUMNS, LATENTS_MIME
+from palindrome_lens.book.markup.latents import COLUMNS, LATENTS_MIME
 from palindrome_lens.book.paper import BROWSERS, FLAGS, browser_path
 
 BOOK = Path(__file__).parents[1] / "_build" / "html"

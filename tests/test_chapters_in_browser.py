@@ -182,7 +182,7 @@ def test_a_tap_goes_to_the_glossary(browser: Any, book: Path) -> None:
 
 # Folded code and long outputs.
 
-LONGEST_PX = 32 * 16
+LONGEST_PX = 48 * 16
 SCROLLED = ".cell_output :is(pre, .pst-scrollable-table-container)"
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from palindrome_lens.book.renderers import CIRCUITSVIS_MIME, PLOTLY_MIME
+from palindrome_lens.book.markup.renderers import CIRCUITSVIS_MIME, PLOTLY_MIME
 
 ROOT = Path(__file__).parents[1]
 LEAST_LENGTH = 60

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from palindrome_lens import figures
 from palindrome_lens.book import picture
-from palindrome_lens.book.renderers import PLOTLY_MIME
+from palindrome_lens.book.markup.renderers import PLOTLY_MIME
 
 ROOT = Path(__file__).parents[1]
 STYLE = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 
 from palindrome_lens import claims
 from palindrome_lens.book import build as building
-from palindrome_lens.book.openings import TIMES
+from palindrome_lens.book.markup.openings import TIMES
 from palindrome_lens.claims import claim, read
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ sphinx:
   config:
     extensions: [sphinx_togglebutton, sphinx_copybutton, myst_nb, jupyter_book, sphinx_comments,
       sphinx_external_toc, sphinx_design, sphinx_book_theme, sphinx_jupyterbook_latex,
-      palindrome_lens.book.sphinx_ext]
+      palindrome_lens.book.markup.sphinx_ext]
     html_math_renderer: mathml
     html_theme_options: {navbar_persistent: []}
     html_js_files: [https://example.invalid/script.js]
@@ -234,5 +234,5 @@ def test_every_mistake_of_a_page_stops_the_build_and_is_named(copied: Path) -> N
 def test_the_book_itself_lists_every_extension_that_it_needs() -> None:
     """The list in ``_config.yml`` replaces Jupyter Book's own."""
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
-    assert "palindrome_lens.book.sphinx_ext" in config
+    assert "palindrome_lens.book.markup.sphinx_ext" in config
     assert "- sphinx_thebe" not in config

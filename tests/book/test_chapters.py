@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_sphinx import CONF, Built, build_in, links, words
 
-from palindrome_lens.book import openings
+from palindrome_lens.book.markup import openings
 
 TEMPLATES = Path(__file__).parents[2] / "book" / "_templates"
 INDEX = """# Start

@@ -9,7 +9,7 @@ import yaml  # type: ignore[import-untyped]
 from nbformat.v4 import new_code_cell, new_notebook, new_output, writes
 from tiny_sphinx import Built, build_in, links, words
 
-from palindrome_lens.book import citing
+from palindrome_lens.book.markup import citing
 from palindrome_lens.claims import claim
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tiny_sphinx import build_in
 
-from palindrome_lens.book import definitions
+from palindrome_lens.book.markup import definitions
 
 INDEX = """# Start
 

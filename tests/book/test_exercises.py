@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from palindrome_lens.book import normal
-from palindrome_lens.book.exercises import BLANK, ExerciseError, without_solutions
+from palindrome_lens.book.markup.exercises import BLANK, ExerciseError, without_solutions
 
 ROOT = Path(__file__).parents[2]
 FENCES = {"backticks": "```", "colons": ":::", "four": "````"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from palindrome_lens.book import latents
+from palindrome_lens.book.markup import latents
 
 ALIVE = {
     "latent": 0,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_sphinx import build_in, links, words
 
-from palindrome_lens.book import openings
+from palindrome_lens.book.markup import openings
 
 INDEX = """# Start
 

@@ -12,7 +12,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, RectangleObject, TextStringObject
 
 from palindrome_lens.book import paper
-from palindrome_lens.book.renderers import PLOTLY_MIME
+from palindrome_lens.book.markup.renderers import PLOTLY_MIME
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "_build" / "html"

@@ -10,7 +10,7 @@ from docutils.utils import new_document
 from docutils.utils.math import MathError
 from sphinx import addnodes
 
-from palindrome_lens.book import claim_markup, mathml, renderers, sphinx_ext
+from palindrome_lens.book.markup import claim_markup, mathml, renderers, sphinx_ext
 from palindrome_lens.claims import claim
 
 FIGURE = {"data": [{"type": "scatter", "y": [1, 2]}], "layout": {"meta": {"alt": "A line."}}}

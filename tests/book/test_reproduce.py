@@ -9,9 +9,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tiny_sphinx import CONF, Built, build_in, links, words
 
-from palindrome_lens.book import reproduce
-from palindrome_lens.book.exercises import BLANK
-from palindrome_lens.book.openings import TIMES
+from palindrome_lens.book.markup import reproduce
+from palindrome_lens.book.markup.exercises import BLANK
+from palindrome_lens.book.markup.openings import TIMES
 
 TEMPLATES = Path(__file__).parents[2] / "book" / "_templates"
 EXERCISE = """# The data

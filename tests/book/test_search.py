@@ -1,6 +1,6 @@
 """The texts that search shows snippets of."""
 
-from palindrome_lens.book import search
+from palindrome_lens.book.markup import search
 
 PAGE = """<article id="top"><section id="one"><h1>First<a class="headerlink">#</a></h1>
 <p>Mirror  text.</p><script>let code;</script>

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from palindrome_lens.book import tryit
-from palindrome_lens.book.latents import LATENTS_MIME, LatentsNote
-from palindrome_lens.book.renderers import WEIGHTS_MIME
+from palindrome_lens.book.markup import tryit
+from palindrome_lens.book.markup.latents import LATENTS_MIME, LatentsNote
+from palindrome_lens.book.markup.renderers import WEIGHTS_MIME
 
 
 def notebook(path: Path, **outputs: Any) -> Path:

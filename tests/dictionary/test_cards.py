@@ -10,7 +10,7 @@ from handbuilt import LOUDNESS, HandBuilt
 from torch import Tensor
 
 from palindrome_lens import anova
-from palindrome_lens.book.latents import LATENTS_MIME as READ_MIME
+from palindrome_lens.book.markup.latents import LATENTS_MIME as READ_MIME
 from palindrome_lens.dictionary import cards, effects, rules
 from palindrome_lens.display import LATENTS_MIME, Latents
 from palindrome_lens.task import Task, letters

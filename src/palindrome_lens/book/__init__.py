@@ -1,1 +1,1 @@
-"""From executed notebooks to the built book."""
+"""Executing notebooks and building the book from them."""

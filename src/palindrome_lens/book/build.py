@@ -15,8 +15,8 @@ from pathlib import Path
 
 from palindrome_lens import claims
 from palindrome_lens.book import picture, stale
-from palindrome_lens.book.citing import CITATION
-from palindrome_lens.book.openings import TIMES
+from palindrome_lens.book.markup.citing import CITATION
+from palindrome_lens.book.markup.openings import TIMES
 
 SETTINGS = ("_config.yml", "_toc.yml")
 PAGES = "book"

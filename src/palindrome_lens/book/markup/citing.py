@@ -15,8 +15,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from palindrome_lens.book.claim_markup import stated_in
-from palindrome_lens.book.reproduce import DOWNLOADS
+from palindrome_lens.book.markup.claim_markup import stated_in
+from palindrome_lens.book.markup.reproduce import DOWNLOADS
 from palindrome_lens.claims import Claim
 
 CITATION = "CITATION.cff"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from docutils import nodes
 
 from palindrome_lens import claims
-from palindrome_lens.book.claim_markup import claim_card, mark_origin
+from palindrome_lens.book.markup.claim_markup import claim_card, mark_origin
 
 if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer

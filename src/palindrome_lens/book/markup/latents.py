@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from palindrome_lens.book.renderers import LAST, PRIORITY, WEIGHTS_MIME, inert
+from palindrome_lens.book.markup.renderers import LAST, PRIORITY, WEIGHTS_MIME, inert
 
 if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer

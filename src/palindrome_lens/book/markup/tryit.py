@@ -18,8 +18,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from palindrome_lens.book.latents import contents, stored
-from palindrome_lens.book.renderers import WEIGHTS_MIME
+from palindrome_lens.book.markup.latents import contents, stored
+from palindrome_lens.book.markup.renderers import WEIGHTS_MIME
 
 PARTS = ("model", "means", "dictionary")
 DATA = "weights.js"

@@ -17,8 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 from palindrome_lens.book import normal
-from palindrome_lens.book.exercises import ExerciseError, without_solutions
-from palindrome_lens.book.openings import running_time
+from palindrome_lens.book.markup.exercises import ExerciseError, without_solutions
+from palindrome_lens.book.markup.openings import running_time
 
 PACKAGES = ("palindrome-lens", "torch", "transformer-lens")
 DOWNLOADS = "downloads"

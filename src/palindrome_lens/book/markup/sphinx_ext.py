@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from palindrome_lens.book import (
+from palindrome_lens.book.markup import (
     chapters,
     citing,
     claim_markup,
@@ -22,7 +22,7 @@ from palindrome_lens.book import (
     search,
     tryit,
 )
-from palindrome_lens.book.renderers import (
+from palindrome_lens.book.markup.renderers import (
     InteractiveFigure,
     figure_html,
     figure_kinds,

@@ -13,7 +13,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
-from palindrome_lens.book.openings import opening_of, page_link, running_time
+from palindrome_lens.book.markup.openings import opening_of, page_link, running_time
 
 NOTEBOOKS = "notebooks/"
 NOTHING = "–"
