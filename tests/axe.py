@@ -6,6 +6,14 @@ from typing import Any
 SCRIPT = files("axe_playwright_python").joinpath("axe.min.js")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 
+# Finishes what was unfolded and still fades in: half faded in, no text has its contrast. The first
+# frame decides what moves, so it is waited for.
+SETTLE = """async () => {
+  await new Promise(requestAnimationFrame);
+  for (const one of document.getAnimations())
+    if (one.effect.getComputedTiming().endTime !== Infinity) one.finish();
+}"""
+
 # preload: axe would fetch every style sheet, for one experimental rule, and files forbid that.
 # The drawings of figures (hidden from assistive technology, each has its words) and formulas make
 # two thirds of a page's elements; of letters over a drawing axe reports no fault, only its doubt.
@@ -27,8 +35,6 @@ UNSEEN_FOCUS = """() => {
     const { outlineStyle, outlineWidth } = getComputedStyle(one);
     return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 && opacity(one) > 0.5;
   };
-  for (const one of document.getAnimations()) // what was unfolded fades in
-    if (one.effect.getComputedTiming().endTime !== Infinity) one.finish();
   const unseen = [];
   const there = (one) => one.checkVisibility({ visibilityProperty: true });
   for (const one of document.querySelectorAll(STOPS)) {
@@ -50,6 +56,7 @@ def violations(page: Any, *, contrast: bool = True) -> list[str]:
     """
     page.evaluate(SCRIPT.read_text(encoding="utf-8"))
     rules = {} if contrast else {"color-contrast": {"enabled": False}}
+    page.evaluate(SETTLE)
     found: list[str] = page.evaluate(RUN, [TAGS, rules])
     return found
 
@@ -57,5 +64,6 @@ def violations(page: Any, *, contrast: bool = True) -> list[str]:
 def unseen_focus(page: Any) -> list[str]:
     """The stops of the Tab key at which the focus cannot be seen."""
     page.keyboard.press("Tab")  # from here on the browser shows where the focus is
+    page.evaluate(SETTLE)
     found: list[str] = page.evaluate(UNSEEN_FOCUS)
     return found

@@ -22,6 +22,8 @@ from palindrome_lens.book import normal, picture, stale
 from palindrome_lens.book.progress import Progress, say
 from palindrome_lens.book.project import NotebookError, Project, replace_with
 
+KERNEL_STARTS_WITHIN_S = 300
+"""The usual minute is not always enough on a machine that does other work."""
 WORKERS = min(os.cpu_count() or 1, 4)
 """Notebooks that run at the same time; each may take 4 GiB."""
 REASONS = 3
@@ -147,6 +149,7 @@ def run(project: Project, name: str) -> NotebookNode:
                 None,
                 kernel_name=normal.KERNEL,
                 kernel_manager_class=OwnKernel,
+                start_timeout=KERNEL_STARTS_WITHIN_S,
                 extra_arguments=QUIET,
                 cwd=project.notebooks,
                 progress_bar=False,
