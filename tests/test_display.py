@@ -80,11 +80,25 @@ def test_a_table_is_markdown_with_one_line_for_each_row() -> None:
     bundle = Table(["letter", "share"], [["a", 0.123456], ["b", 17_576]])._repr_mimebundle_()
     assert bundle["text/markdown"].splitlines() == [
         "| letter | share |",
-        "| --- | --- |",
+        "| --- | ---: |",
         "| a | 0.1235 |",
         "| b | 17,576 |",
     ]
     assert bundle["text/plain"] == "letter\tshare\na\t0.1235\nb\t17,576"
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [(0.41, "0.4100"), (1234.0, "1234"), (12.345, "12.35"), (0.0, "0"), (2.4321e-6, "2.432e-06")],
+)
+def test_a_float_in_a_table_has_four_digits(value: float, cell: str) -> None:
+    assert Table(["n"], [[value]]).rows == [[cell]]
+
+
+def test_only_columns_of_numbers_are_set_flush_right() -> None:
+    rows = [[0.5, "97.7 %", "0.98 ± 0.01", "1 of 26", "—"], [-3, "", "—", "4", "—"]]
+    rule = Table(list("abcde"), rows)._repr_mimebundle_()["text/markdown"].splitlines()[1]
+    assert rule == "| ---: | ---: | ---: | --- | --- |"
 
 
 def test_a_bar_in_a_table_is_escaped() -> None:

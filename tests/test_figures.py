@@ -102,10 +102,24 @@ def test_a_logarithmic_axis_is_asked_for() -> None:
 
 def test_a_logarithmic_axis_of_few_powers_of_ten_labels_more_than_these() -> None:
     def ticks(values: list[float]) -> Any:
-        return as_json(lines({"a": values}, log_y=True, **TITLES))["layout"]["yaxis"]["dtick"]
+        return as_json(lines({"a": values}, log_y=True, **TITLES))["layout"]["yaxis"]["ticktext"]
 
-    assert ticks([0.01, 0.5, math.nan]) == "D2"
-    assert ticks([0.01, 50.0]) == 1
+    assert ticks([0.01, 0.5, math.nan]) == [
+        "0.01",
+        "0.02",
+        "0.05",
+        "0.1",
+        "0.2",
+        "0.5",
+        "1",
+        "2",
+        "5",
+    ]
+    assert ticks([0.01, 5000.0]) == ["0.01", "0.1", "1", "10", "100", "1,000", "10,000"]
+    assert ticks([2e-6, 5e-6]) == [
+        "10<sup>-6</sup>", "2 × 10<sup>-6</sup>", "5 × 10<sup>-6</sup>",
+        "10<sup>-5</sup>", "2 × 10<sup>-5</sup>", "5 × 10<sup>-5</sup>",
+    ]  # fmt: skip
 
 
 def test_bars_stand_over_their_labels() -> None:

@@ -115,6 +115,13 @@
     }, []);
   }
 
+  // Pictures made of squares are less tall where they are less wide.
+  function heightFor(spec, width) {
+    const height = spec.layout.height || 420;
+    const square = (spec.layout.yaxis || {}).scaleanchor;
+    return square ? Math.round(height * Math.min(1, width / PAPER)) : height;
+  }
+
   // A number that has no room in its cell is left out; a tap shows it.
   function cellText(trace, width) {
     return width / (trace.x || []).length < CELL ? "" : trace.texttemplate;
@@ -129,7 +136,6 @@
     delete layout.sliders;
     const canvas = document.createElement("div");
     canvas.className = "figure-canvas";
-    canvas.style.height = (layout.height || 420) + "px";
     element.append(canvas);
     for (const given of spec.layout.sliders || []) element.append(slider(given, element, canvas));
 
@@ -144,6 +150,8 @@
       width = element.clientWidth;
       layout.template = template();
       layout.xaxis = labelled(spec, width);
+      layout.height = heightFor(spec, width);
+      canvas.style.height = layout.height + "px";
       await window.Plotly.newPlot(canvas, {
         data: spec.data.map((trace) => themed(trace, width)),
         layout: { ...layout, ...size() },
@@ -167,6 +175,9 @@
         if (!trace.texttemplate) return;
         window.Plotly.restyle(canvas, { texttemplate: cellText(trace, width) }, [i]);
       });
+      const height = heightFor(spec, width);
+      canvas.style.height = height + "px";
+      window.Plotly.relayout(canvas, { height });
       window.Plotly.Plots.resize(canvas);
     }
 

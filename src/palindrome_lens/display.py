@@ -69,15 +69,23 @@ def _shortened(value: Any) -> Any:
     return rounded(value) if isinstance(value, float) else value
 
 
+NUMERIC = re.compile(r"[-+±]?\d[\d.,+\- ±%×e]*")
+"""What a cell holds whose column is set flush right."""
+
+
 class Table:
-    """Rows under headings, as Markdown in the page and as text in a terminal."""
+    """Rows under headings, as Markdown in the page and as text in a terminal.
+
+    A float has 4 significant digits, also where the last of them are zeros, and columns of numbers
+    are set flush right.
+    """
 
     def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self.headings = list(headings)
         self.rows = [[_cell(value) for value in row] for row in rows]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        rule = ["---"] * len(self.headings)
+        rule = [_rule(column) for _, *column in zip(self.headings, *self.rows, strict=True)]
         markdown = "\n".join(map(_markdown, [self.headings, rule, *self.rows]))
         plain = "\n".join("\t".join(line) for line in [self.headings, *self.rows])
         return {"text/markdown": markdown, "text/plain": plain}
@@ -136,10 +144,15 @@ class Weights:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:#.4g}".rstrip(".") if value else "0"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
+
+
+def _rule(column: Sequence[str]) -> str:
+    filled = [cell for cell in column if cell not in {"", "—"}]
+    return "---:" if filled and all(map(NUMERIC.fullmatch, filled)) else "---"
 
 
 def _markdown(row: Sequence[str]) -> str:

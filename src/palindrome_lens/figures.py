@@ -161,13 +161,30 @@ def _add_levels(figure: go.Figure, ends: Sequence[Any], levels: Mapping[str, flo
 
 def _log_axis(values: Iterable[Any]) -> dict[str, Any]:
     """A logarithmic axis that labels 1, 2 and 5 of each power of ten, of many powers only the 1."""
-    positive = [value for value in values if value]
-    decades = math.log10(max(positive) / min(positive)) if positive else 0.0
-    return {"type": "log", "dtick": "D2" if decades < 3 else 1}
+    exponents = [math.log10(value) for value in values if value] or [0.0]
+    low, high = math.floor(min(exponents)), math.ceil(max(exponents))
+    steps = (1, 2, 5) if max(exponents) - min(exponents) < 3 else (1,)
+    ticks = [(step, power) for power in range(low, high + 1) for step in steps]
+    return {
+        "type": "log",
+        "tickvals": [float(f"{step}e{power}") for step, power in ticks],
+        "ticktext": [_tick(step, power) for step, power in ticks],
+    }
+
+
+def _tick(step: int, power: int) -> str:
+    if -4 <= power <= 5:
+        return f"{step * 10.0**power:,.{max(0, -power)}f}"
+    return f"{'' if step == 1 else f'{step} × '}10<sup>{power}</sup>"
 
 
 def _styled(figure: go.Figure, alt: str, x: str, y: str, height: int) -> go.Figure:
-    axis = {"automargin": True, "zeroline": False}
+    axis = {
+        "automargin": True,
+        "zeroline": False,
+        "exponentformat": "none",
+        "separatethousands": True,
+    }
     figure.update_layout(
         template="none",
         meta={"alt": alt},
@@ -364,10 +381,12 @@ def pictures(
     figure = go.Figure(
         go.Heatmap(z=numbers(torch.cat(bands)), colorscale=DIVERGING, zmid=0, showscale=False)
     )
-    styled = _styled(figure, alt, "", "", 52 * len(bands) + 64)
+    # On the width of a page the names leave about 560 px; the book keeps the proportion elsewhere.
+    styled = _styled(figure, alt, "", "", round(560 * tall * len(bands) / wide) + 32)
     middles = [tall * i + tall / 2 for i in range(len(bands))]
     styled.update_yaxes(
-        tickvals=middles, ticktext=names, range=[tall * len(bands) - 0.5, -0.5], showgrid=False
-    )
-    styled.update_xaxes(visible=False, range=[-0.5, wide - 0.5])
+        tickvals=middles, ticktext=names, range=[tall * len(bands) - 0.5, -0.5], showgrid=False,
+        scaleanchor="x", constrain="domain",
+    )  # fmt: skip
+    styled.update_xaxes(visible=False, range=[-0.5, wide - 0.5], constrain="domain")
     return styled

@@ -21,6 +21,7 @@ from palindrome_lens.book.markup import (
     reproduce,
     search,
     tryit,
+    typography,
 )
 from palindrome_lens.book.markup.renderers import (
     InteractiveFigure,
@@ -40,6 +41,7 @@ SUBJECTS = (
     reproduce,
     search,
     tryit,
+    typography,
 )
 # What draws each kind of figure: the package whose wheel holds the script, and where. Large as they
 # are, no page names them: ``figures.js`` loads what a page needs once the page can be read.
