@@ -303,7 +303,7 @@ def heatmap(
     if diverging:
         scale = {"colorscale": DIVERGING, "zmid": 0}
     if show_values:
-        scale |= {"texttemplate": "%{z:.2f}", "textfont": {"size": 11}}
+        scale |= {"texttemplate": "%{z:.2f}", "textfont": {"size": 12}}
     figure = go.Figure(
         go.Heatmap(
             z=numbers(values),
