@@ -222,7 +222,7 @@ def test_the_address_of_the_book_opens_its_first_page(
     for address in addresses.values():
         page = contexts["light"].new_page()
         page.goto(f"{address}/index.html", wait_until="commit")
-        page.wait_for_url("**/book/index.html", timeout=5000)
+        page.wait_for_url("**/book/index.html")
         page.close()
 
 
@@ -242,15 +242,15 @@ def test_figures_follow_the_theme(contexts: dict[str, Any], book: Path) -> None:
     colour = "() => getComputedStyle(document.querySelector('.xtick text, .ytick text')).fill"
     light = page.evaluate(colour)
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    page.wait_for_function(f"light => ({colour})() !== light", arg=light, timeout=5000)
+    page.wait_for_function(f"light => ({colour})() !== light", arg=light)
     page.close()
 
 
 def test_search_finds_from_disk(contexts: dict[str, Any], book: Path) -> None:
     page = contexts["light"].new_page()
     page.goto((book / "search.html").as_uri() + "?q=palindrome")
-    page.wait_for_selector("#search-results li a", timeout=5000)
-    page.wait_for_selector("#search-results li p.context:has-text('palindrome')", timeout=5000)
+    page.wait_for_selector("#search-results li a")
+    page.wait_for_selector("#search-results li p.context:has-text('palindrome')")
     linked = page.locator("#search-results li").count()
     told = page.locator("#search-results li p.context").count()
     assert told == linked, "every result has a snippet"

@@ -120,7 +120,7 @@ def test_a_definition_is_shown_under_the_mouse_and_can_be_gone_over_to(
     page, link = term
     assert not page.is_visible(BOX)
     link.hover()
-    page.wait_for_selector(BOX, timeout=3000)
+    page.wait_for_selector(BOX)
     script = (book / "_static" / "definitions.js").read_text(encoding="utf-8")
     known = json.loads(script.removeprefix("window.DEFINITIONS = ").rstrip(";\n"))
     assert page.inner_html(BOX) == page.evaluate(
@@ -132,7 +132,7 @@ def test_a_definition_is_shown_under_the_mouse_and_can_be_gone_over_to(
     page.wait_for_timeout(600)
     assert page.is_visible(BOX), "it stays while the mouse is on it"
     page.mouse.move(0, 0)
-    page.wait_for_selector(BOX, state="hidden", timeout=3000)
+    page.wait_for_selector(BOX, state="hidden")
 
 
 def test_a_definition_is_shown_at_the_focus_and_put_away_with_escape(
@@ -176,7 +176,7 @@ def test_a_tap_goes_to_the_glossary(browser: Any, book: Path) -> None:
     page = context.new_page()
     page.goto((book / "notebooks/01_data.html").as_uri(), wait_until="domcontentloaded")
     page.locator('.bd-article a[href*="#term-"]').first.tap()
-    page.wait_for_url("**/book/glossary.html#term-*", timeout=5000)
+    page.wait_for_url("**/book/glossary.html#term-*")
     context.close()
 
 
@@ -209,4 +209,4 @@ def test_long_outputs_scroll_by_keyboard(opened: Any, mode: str) -> None:
     long = page.locator(f"{SCROLLED}[tabindex='0']").first
     long.focus()
     page.keyboard.press("End")
-    page.wait_for_function("() => document.activeElement.scrollTop > 0", timeout=3000)
+    page.wait_for_function("() => document.activeElement.scrollTop > 0")

@@ -261,7 +261,7 @@ def test_killed_in_the_middle_of_a_notebook(
 
 def test_interrupted_at_the_terminal(project: Project, waiting: "subprocess.Popen[str]") -> None:
     os.kill(waiting.pid, signal.SIGINT)
-    _, errors = waiting.communicate(timeout=30)
+    _, errors = waiting.communicate(timeout=120)
     assert waiting.returncode == INTERRUPTED
     assert errors.endswith("Interrupted; what was finished is kept.\n")
     execute.execute(project)
