@@ -84,7 +84,7 @@ def test_notebooks_run_side_by_side(
     monkeypatch.setattr(execute, "WORKERS", 2)
     meet = (
         "from pathlib import Path\nimport time\nPath('{me}').touch()\nwaited = 0\n"
-        "while not Path('{other}').exists() and waited < 300:\n"
+        "while not Path('{other}').exists() and waited < 1200:\n"
         "    time.sleep(0.1)\n    waited += 1\nPath('{other}').exists()"
     )
     write("01_data", meet.format(me="first", other="second"))
@@ -240,7 +240,7 @@ def waiting(project: Project, only: Write) -> Iterator["subprocess.Popen[str]"]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     started = project.notebooks / "started"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert started.exists()
