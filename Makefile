@@ -35,7 +35,7 @@ test: $(INSTALLED)/test-$(MADE_FROM) ## run all tests: units, every notebook aga
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --nbval tests notebooks
 
 lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each paired with its text
-	@$(PY) -m jupyter lab notebooks
+	@$(PY) -m jupyter lab --ServerApp.root_dir=. --ServerApp.preferred_dir=notebooks
 
 refresh: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook again and rewrite the stored outputs and the list of claims
 	@$(BOOK) refresh --all
