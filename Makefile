@@ -72,7 +72,7 @@ bench: $(INSTALLED)/book-$(MADE_FROM) ## run every benchmark
 	@for each in benchmarks/*.py; do echo "$$each"; $(PY) "$$each" || exit 1; done
 
 shots: $(INSTALLED)/test-$(MADE_FROM) ## picture every page of the built book, to look at
-	@$(PY) tests/shots.py
+	@PYTHONPATH=tests $(PY) -m browser.shots
 
 lock: $(INSTALLED)/dev-$(MADE_FROM) ## write both files of pinned versions anew after a change of the dependencies
 	@$(call pin,--all-extras pyproject.toml,requirements.lock)

@@ -16,8 +16,7 @@ ROOT = Path(__file__).parents[1]
 CAPABILITIES = ("default", "avx2", "avx512")
 THREADS = (1, 2)
 # The build and the browser compute nothing that a kind of CPU could change.
-BROWSER = ("*_in_browser", "test_accessibility", "test_walks", "test_weight")
-LEFT_OUT = ("--ignore=tests/book", *(f"--ignore-glob=tests/{name}.py" for name in BROWSER))
+LEFT_OUT = ("--ignore=tests/book", "--ignore=tests/browser")
 TESTS = ("tests", "notebooks", "--nbval", "--dist=loadfile", *LEFT_OUT)
 TAKEN = "import torch; print(torch.backends.cpu.get_cpu_capability())"
 

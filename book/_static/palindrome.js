@@ -1,7 +1,7 @@
 // The trained model, all of it: one layer, one head, 4,384 weights, computed in the page.
 //
 // The weights are those that the notebooks stored (weights.js). Names and formulas are those of
-// PyTorch; tests/test_try_in_browser.py compares the two on all 17,576 strings.
+// PyTorch; tests/browser/test_try.py compares the two on all 17,576 strings.
 (function () {
   "use strict";
 

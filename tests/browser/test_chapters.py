@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_book_in_browser import BOOK, MODES, UNFOLD, book, browser, contexts, leaves, pages
-
-__all__ = ["book", "browser", "contexts"]  # fixtures
+from browser.visits import BOOK, MODES, UNFOLD, leaves, pages
 
 WITH_FIGURES = [name for name in pages() if 'class="plotly-figure"' in (BOOK / name).read_text()]
 

@@ -1,14 +1,14 @@
-"""Pictures of every page of the built book, for people to look at: ``python tests/shots.py``.
+"""Pictures of every page of the built book, for people to look at: ``make shots``.
 
 They are written to ``_build/shots/``, one per page and mode (light, dark, phone), full length.
-Names given as arguments choose the pages: ``python tests/shots.py attention results``.
+Names choose the pages: ``PYTHONPATH=tests python -m browser.shots attention results``.
 """
 
 import sys
 from typing import Any
 
+from browser.visits import BOOK, MODES, UNFOLD, pages, undrawn
 from playwright.sync_api import sync_playwright
-from test_book_in_browser import BOOK, MODES, UNFOLD, pages, undrawn
 
 from palindrome_lens.book.paper import FLAGS, browser_path
 

@@ -1,7 +1,7 @@
 """The book without a mouse, and for readers whom movement disturbs.
 
 That no page breaks a rule of WCAG, and that the focus is seen everywhere, is part of the visit to
-each page in ``test_book_in_browser.py``.
+each page in ``test_pages.py``.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_book_in_browser import MODES, book, browser  # noqa: F401
+from browser.visits import MODES
 
 SLIDER = "notebooks/09_emergence.html"
 FOCUS = """() => {
@@ -29,7 +29,7 @@ MOVING = """() => [...document.querySelectorAll("*")].filter((one) => {
 
 
 @pytest.fixture
-def opened(browser: Any, book: Path) -> Iterator[Any]:  # noqa: F811
+def opened(browser: Any, book: Path) -> Iterator[Any]:
     """Opens a page from disk, with what a context can be told."""
     contexts: list[Any] = []
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from test_book_in_browser import BOOK, book, browser, pages  # noqa: F401
+from browser.visits import BOOK, pages
 
 SLOW_DOWN = 4
 VISITS = 5
@@ -35,7 +35,7 @@ def heaviest() -> list[str]:
     return list(dict.fromkeys(["book/index.html", most, largest]))
 
 
-def seconds_until_answer(browser: Any, book: Path, name: str) -> float:  # noqa: F811
+def seconds_until_answer(browser: Any, book: Path, name: str) -> float:
     """Seconds of the main thread from the start of the page to the answer to a first key."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     session = page.context.new_cdp_session(page)
@@ -50,12 +50,12 @@ def seconds_until_answer(browser: Any, book: Path, name: str) -> float:  # noqa:
 
 
 @pytest.mark.parametrize("name", heaviest())
-def test_a_page_answers_soon_on_a_slow_machine(browser: Any, book: Path, name: str) -> None:  # noqa: F811
+def test_a_page_answers_soon_on_a_slow_machine(browser: Any, book: Path, name: str) -> None:
     spent = [seconds_until_answer(browser, book, name) for _ in range(VISITS)]
     assert min(spent) < FIRST_ANSWER, f"{name}: {spent}"
 
 
-def test_a_long_page_does_not_wait_for_its_figures(browser: Any, book: Path) -> None:  # noqa: F811
+def test_a_long_page_does_not_wait_for_its_figures(browser: Any, book: Path) -> None:
     """Those far below the screen are not drawn, and the library is not what the page waits for."""
     name = heaviest()[1]
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -82,7 +82,7 @@ PRINT = f"""async () => {{
 }}"""
 
 
-def test_printing_draws_what_was_not_yet_on_the_screen(browser: Any, book: Path) -> None:  # noqa: F811
+def test_printing_draws_what_was_not_yet_on_the_screen(browser: Any, book: Path) -> None:
     """At once, for the browser does not wait; and no wider than the paper."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto((book / heaviest()[1]).as_uri())
@@ -93,7 +93,7 @@ def test_printing_draws_what_was_not_yet_on_the_screen(browser: Any, book: Path)
     page.close()
 
 
-def test_the_first_page_is_light(browser: Any, book: Path) -> None:  # noqa: F811
+def test_the_first_page_is_light(browser: Any, book: Path) -> None:
     """Everything it loads but scripts, which all pages share, as a server sends it: compressed."""
     page = browser.new_page()
     loaded: set[str] = set()
@@ -108,7 +108,7 @@ def test_the_first_page_is_light(browser: Any, book: Path) -> None:  # noqa: F81
     assert sum(weights.values()) < KILOBYTES * 1000, weights
 
 
-def test_a_page_without_figures_loads_no_library(book: Path) -> None:  # noqa: F811
+def test_a_page_without_figures_loads_no_library(book: Path) -> None:
     for name in pages():
         text = (book / name).read_text(encoding="utf-8")
         assert ("figures.js" in text) == ('-figure" role="group"' in text), name

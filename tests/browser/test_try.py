@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from axe import violations
-from test_book_in_browser import FAULTS, MODES, book, browser, contexts, leaves  # noqa: F401
+from browser.axe import violations
+from browser.visits import FAULTS, MODES, leaves
 from torch import Tensor
 
 from palindrome_lens import training
@@ -154,7 +154,7 @@ def unpacked(part: dict[str, Any]) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def reference(book: Path) -> Reference:  # noqa: F811
+def reference(book: Path) -> Reference:
     text = (book / "_static" / "weights.js").read_text(encoding="utf-8")
     return Reference(json.loads(text.removeprefix("window.palindromeWeights = ")[:-2]))
 
@@ -163,7 +163,7 @@ Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def panel(contexts: dict[str, Any], book: Path) -> Iterator[Any]:  # noqa: F811
+def panel(contexts: dict[str, Any], book: Path) -> Iterator[Any]:
     """The page of the panel, for what changes nothing on it."""
     page = contexts["light"].new_page()
     page.goto((book / PAGES[0]).as_uri())
@@ -172,7 +172,7 @@ def panel(contexts: dict[str, Any], book: Path) -> Iterator[Any]:  # noqa: F811
 
 
 @pytest.fixture
-def opened(contexts: dict[str, Any], book: Path) -> Iterator[Open]:  # noqa: F811
+def opened(contexts: dict[str, Any], book: Path) -> Iterator[Open]:
     """Opens a page with the panel from disk; no request may leave, no script may fail."""
     pages: list[tuple[Any, list[str]]] = []
 
@@ -325,7 +325,7 @@ def test_what_is_switched_off_changes_what_is_shown(opened: Open) -> None:
 def test_latents_fire_are_linked_and_can_be_switched_off(
     opened: Open,
     reference: Reference,
-    book: Path,  # noqa: F811
+    book: Path,
 ) -> None:
     page = opened("notebooks/03_attention.html")
     row = reference.answers({}).latents[STRINGS.index("<abc|cba>")]
@@ -377,7 +377,7 @@ def test_the_panel_fits_and_is_accessible(opened: Open, name: str, mode: str) ->
     assert violations(page, contrast=mode != "phone") == []
 
 
-def test_other_pages_do_not_carry_the_weights(book: Path) -> None:  # noqa: F811
+def test_other_pages_do_not_carry_the_weights(book: Path) -> None:
     holding = {
         path.relative_to(book).as_posix()
         for path in book.rglob("*.html")
@@ -386,7 +386,7 @@ def test_other_pages_do_not_carry_the_weights(book: Path) -> None:  # noqa: F811
     assert holding == set(PAGES)
 
 
-def test_without_scripts_the_panel_says_where_to_read_on(browser: Any, book: Path) -> None:  # noqa: F811
+def test_without_scripts_the_panel_says_where_to_read_on(browser: Any, book: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((book / PAGES[0]).as_uri())
