@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 from nbformat.v4 import new_code_cell, new_notebook, new_output, writes
+from pybtex.database import parse_string  # type: ignore[import-untyped]
 from tiny_sphinx import Built, build_in, links, words
 
 from palindrome_lens.book.markup import citing
@@ -50,6 +51,17 @@ def build(folder: Path, cited: dict[str, object] | None) -> Built:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(tmp_path_factory.mktemp("citing"), CITED)
+
+
+def test_works_are_labelled_as_they_are_cited() -> None:
+    works = {
+        "one": "author = {Ng, Andrew}, year = {2011}",
+        "two": 'author = {Aapo Hyv{\\"a}rinen and Oja, Erkki}, year = {2000}',
+        "three": "author = {Gao, Leo and {la Tour}, Tom and Goh, Gabriel}, year = {2024a}",
+    }
+    read = parse_string("\n".join(f"@misc{{{k}, {v}}}" for k, v in works.items()), "bibtex")
+    labels = citing.AuthorYearLabels().format_labels(read.entries.values())
+    assert list(labels) == ["Ng, 2011", "Hyvärinen and Oja, 2000", "Gao et al., 2024a"]
 
 
 def test_bibtex_says_what_the_citation_file_says() -> None:

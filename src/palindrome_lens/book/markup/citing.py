@@ -5,12 +5,16 @@ The book's citation has one source, ``CITATION.cff``.
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from docutils import nodes
+from pybtex.database import Entry  # type: ignore[import-untyped]
+from pybtex.plugin import register_plugin  # type: ignore[import-untyped]
+from pybtex.style.formatting.alpha import Style  # type: ignore[import-untyped]
+from pybtex.style.labels import BaseLabelStyle  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -22,6 +26,23 @@ from palindrome_lens.claims import Claim
 CITATION = "CITATION.cff"
 
 logger = logging.getLogger(__name__)
+
+
+class AuthorYearLabels(BaseLabelStyle):
+    """Labels of works as the text cites them: "Bussmann et al., 2024"."""
+
+    def format_labels(self, sorted_entries: Iterable[Entry]) -> Iterator[str]:
+        for work in sorted_entries:
+            names = ["".join(map(str, one.rich_last_names)) for one in work.persons["author"]]
+            if len(names) > 2:
+                names = [f"{names[0]} et al."]
+            yield f"{' and '.join(names)}, {work.fields['year']}"
+
+
+class AuthorYear(Style):
+    """The style of works that are listed by author and year."""
+
+    default_label_style = AuthorYearLabels
 
 
 def citation(source: Path) -> dict[str, Any]:
@@ -110,7 +131,8 @@ def _write_csv(path: Path, entries: Iterable[dict[str, Any]]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Register the directives, and what writes the files."""
+    """Register the directives, the style of the bibliography, and what writes the files."""
+    register_plugin("pybtex.style.formatting", "author_year", AuthorYear)
     app.add_directive("citation", CitationDirective)
     app.add_directive("claims-files", ClaimsFilesDirective)
     app.connect("build-finished", write_claims)
