@@ -23,6 +23,7 @@
 
   const numbers = (text) => text.split(" ").map(Number);
   const whole = (value) => value.toLocaleString("en");
+  const strings = (n) => whole(n) + (n === 1 ? " string" : " strings");
   const link = (latent) => make("a", { href: "#latent-" + latent }, "latent " + latent);
 
   // The toolbar -------------------------------------------------------------------------------
@@ -100,17 +101,20 @@
     const most = Math.max(...counts);
     const picture = make("svg", {
       viewBox: `0 0 ${counts.length} 8`, preserveAspectRatio: "none", role: "img",
-      class: "latents-histogram", "aria-label": "Activations above 0: " + card.histogram,
+      class: "latents-histogram", "aria-label": `Strings in ${counts.length} equal parts from 0 to ${card.largest}: ${counts.map(whole).join(", ")}`,
     });
     counts.forEach((n, i) => {
       const tall = n ? Math.max((8 * n) / most, 0.12) : 0;
       picture.append(make("rect", { x: i + 0.05, y: 8 - tall, width: 0.9, height: tall, class: "plus" },
-        make("title", {}, `${whole(n)} strings`)));
+        make("title", {}, strings(n))));
     });
-    return figure(picture, `Its activations above 0, up to ${card.largest}; their mean is ${card.mean}.`);
+    const scale = make("p", { class: "latents-scale", "aria-hidden": "true" },
+      make("span", {}, "0"), make("span", {}, String(card.largest)));
+    return figure(picture, scale, "The strings on which it fires, by activation: the mean is " +
+      `${card.mean}, and the tallest bar stands for ${strings(most)}.`);
   }
 
-  const figure = (picture, words) => make("figure", {}, picture, make("figcaption", {}, words));
+  const figure = (...held) => make("figure", {}, ...held.slice(0, -1), make("figcaption", {}, held.at(-1)));
 
   function table(name, head, lines) {
     const cells = (tag, line) => line.map((one) => make(tag, {}, one instanceof Node ? one : String(one)));
@@ -145,7 +149,8 @@
       ["loss off target, mean", (one) => one.off_mean], ["and worst", (one) => one.off_worst],
       ["answers lost off target", (one) => one.off_flips],
     ].map(([name, of]) => [name, ...names.map((one) => of(card.effects[one]).toLocaleString("en"))]);
-    return table("What it does; losses are changes in nats", ["", ...names], lines);
+    const changes = names.map((one) => (one === "ablated" ? "off" : one));
+    return table("What it does; losses are changes in nats", ["", ...changes], lines);
   }
 
   function facts(card) {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
 
 LATENTS_MIME = "application/vnd.palindrome-lens.latents.v1+json"
-SCRIPT = "latents.js"
+SCRIPT, STYLE = "latents.js", "latents.css"
 NONE = "–"
 
 Card = dict[str, Any]
@@ -148,11 +148,12 @@ def skip_browser(writer: Any, node: LatentBrowser) -> None:
     raise nodes.SkipNode
 
 
-def add_script(
+def add_files(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Load the script on the page that has the table, and only there."""
+    """Load script and style on the page that has the table, and only there."""
     if doctree is not None and next(iter(doctree.findall(LatentBrowser)), None) is not None:
+        app.add_css_file(STYLE)
         app.add_js_file(SCRIPT, loading_method="defer")
 
 
@@ -165,4 +166,4 @@ def setup(app: Sphinx) -> None:
         text=(skip_browser, None),
     )
     app.add_directive("latents", LatentsDirective)
-    app.connect("html-page-context", add_script)
+    app.connect("html-page-context", add_files)
