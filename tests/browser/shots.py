@@ -14,16 +14,30 @@ from palindrome_lens.book.paper import FLAGS, browser_path
 
 SHOTS = BOOK.parent / "shots"
 
+# Solutions of exercises are folded by a class, not as details.
+UNFOLD_SOLUTIONS = """document.querySelectorAll('.toggle-hidden')
+  .forEach(one => { one.classList.remove('toggle-hidden'); })"""
+
+# What follows the screen when one scrolls would be pictured somewhere, or more than once.
+STILL = """
+  #pst-skip-link { display: none; }
+  .bd-header-article, .bd-sidebar-primary, .bd-sidebar-secondary, .sidebar-secondary-items,
+  .latents-list { position: static !important; max-height: none !important; }
+  .latents-list { max-height: 40rem !important; }
+"""
+
 
 def shoot(context: Any, name: str, mode: str) -> None:
     """Picture one page."""
     page = context.new_page()
     page.goto((BOOK / name).as_uri(), wait_until="load")
     page.evaluate(UNFOLD)
+    page.evaluate(UNFOLD_SOLUTIONS)
     for figure in undrawn(page):
         print(f"{name} ({mode}): not drawn: {figure}")
     page.wait_for_timeout(400)  # what unfolds fades in
-    page.screenshot(path=SHOTS / f"{name.replace('/', '-')[:-5]}.{mode}.png", full_page=True)
+    path = SHOTS / f"{name.replace('/', '-')[:-5]}.{mode}.png"
+    page.screenshot(path=path, full_page=True, style=STILL)
     page.close()
 
 
