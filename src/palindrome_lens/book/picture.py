@@ -13,7 +13,7 @@ COLOURS = {4: "#0C9D73", 5: "#685FD1", 6: "#C3840F"}
 """Of the query positions; those of every figure of the book (a test compares them)."""
 
 STEP, LEFT, TOP, TILE = 60, 40, 200, 48
-WIDTH, HEIGHT = 2 * LEFT + STEP * (len(STRING) - 1), TOP + TILE + 50
+WIDTH, HEIGHT = 2 * LEFT + STEP * (len(STRING) - 1), TOP + TILE + 64
 
 LIGHT = "--ink:#1f2933;--quiet:#52606d;--tile:#ffffff;--edge:#8a94a2;--page:#f7f9fc"
 DARK = "--ink:#eef2f6;--quiet:#b6c0cc;--tile:#222832;--edge:#8a94a2;--page:#121212"
@@ -78,7 +78,7 @@ def mirror_svg(least: Mapping[int, Claim]) -> str:
             *(_write(query) for query in ARROWS),
             *(_note(WIDTH - 82, 34 + 22 * i, line) for i, line in enumerate(notes)),
             _note(66, 34, "looks back"),
-            _note(_middle(4) - 42, TOP + TILE + 22, "writes"),
+            _note(_middle(4) - 42, TOP + TILE + 26, "writes"),
             "</svg>",
             "",
         ]
