@@ -21,9 +21,12 @@ UNFOLD_SOLUTIONS = """document.querySelectorAll('.toggle-hidden')
 # What follows the screen when one scrolls would be pictured somewhere, or more than once.
 STILL = """
   #pst-skip-link { display: none; }
-  .bd-header-article, .bd-sidebar-primary, .bd-sidebar-secondary, .sidebar-secondary-items,
-  .latents-list { position: static !important; max-height: none !important; }
-  .latents-list { max-height: 40rem !important; }
+  .bd-header-article { position: static !important; }
+  @media (min-width: 992px) {
+    .bd-sidebar-primary, .bd-sidebar-secondary, .latents-list { position: static !important; }
+    .bd-sidebar-primary, .bd-sidebar-secondary { max-height: none !important; }
+    .latents-list { max-height: 40rem !important; }
+  }
 """
 
 
