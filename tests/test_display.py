@@ -96,7 +96,7 @@ def test_a_float_in_a_table_has_four_digits(value: float, cell: str) -> None:
 
 
 def test_only_columns_of_numbers_are_set_flush_right() -> None:
-    rows = [[0.5, "97.7 %", "0.98 ± 0.01", "1 of 26", "—"], [-3, "", "—", "4", "—"]]
+    rows = [[0.5, "97.7 %", "0.98 ± 0.01", "1 of 26", "—"], [-3, "", "–", "4", "—"]]
     rule = Table(list("abcde"), rows)._repr_mimebundle_()["text/markdown"].splitlines()[1]
     assert rule == "| ---: | ---: | ---: | --- | --- |"
 

@@ -151,7 +151,7 @@ def _cell(value: Any) -> str:
 
 
 def _rule(column: Sequence[str]) -> str:
-    filled = [cell for cell in column if cell not in {"", "—"}]
+    filled = [cell for cell in column if cell not in {"", "–", "—"}]
     return "---:" if filled and all(map(NUMERIC.fullmatch, filled)) else "---"
 
 
