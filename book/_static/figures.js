@@ -100,7 +100,9 @@
     const plot = width * (spec.data[0].type === "heatmap" ? 0.6 : 0.85);
     const room = Math.floor(plot / names.length / letter);
     const longest = Math.max(...names.flatMap((name) => name.split(" ")).map((it) => it.length));
-    if (longest > room || names.every((name) => name.length <= room)) return axis;
+    const all = { ...axis, tickvals: names, ticktext: names, tickangle: 0 };
+    if (names.every((name) => name.length <= room)) return all;
+    if (longest > room) return axis;
     const lines = names.map((name) => inLines(name, room).join("<br>"));
     const small = width < NARROW ? { tickfont: { size: 10 } } : {};
     return { ...axis, tickvals: names, ticktext: lines, tickangle: 0, ...small };

@@ -14,10 +14,6 @@ from palindrome_lens.book.paper import FLAGS, browser_path
 
 SHOTS = BOOK.parent / "shots"
 
-# Solutions of exercises are folded by a class, not as details.
-UNFOLD_SOLUTIONS = """document.querySelectorAll('.toggle-hidden')
-  .forEach(one => { one.classList.remove('toggle-hidden'); })"""
-
 # What follows the screen when one scrolls would be pictured somewhere, or more than once.
 STILL = """
   #pst-skip-link { display: none; }
@@ -35,7 +31,6 @@ def shoot(context: Any, name: str, mode: str) -> None:
     page = context.new_page()
     page.goto((BOOK / name).as_uri(), wait_until="load")
     page.evaluate(UNFOLD)
-    page.evaluate(UNFOLD_SOLUTIONS)
     for figure in undrawn(page):
         print(f"{name} ({mode}): not drawn: {figure}")
     page.wait_for_timeout(400)  # what unfolds fades in

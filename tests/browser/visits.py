@@ -15,7 +15,12 @@ MODES: dict[str, dict[str, Any]] = {
 }
 DRAWN_WITHIN_MS = 30_000
 
-UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
+# Code is folded as details, solutions of exercises by a class.
+UNFOLD = """() => {
+  for (const one of document.querySelectorAll("details")) one.open = true;
+  for (const one of document.querySelectorAll(".toggle-hidden"))
+    one.classList.remove("toggle-hidden");
+}"""
 
 # Lists the figures that are not drawn. A Plotly figure is drawn when its SVG has a size and a trace
 # in it has one; axes alone do not count. A widget is drawn when what was rendered has a size.
