@@ -1,13 +1,15 @@
 """The tests as on other machines: three kinds of CPU, one thread and two (``make matrix``).
 
-Each combination runs the unit tests and every notebook against its stored outputs. PyTorch takes
-the instructions that ``ATEN_CPU_CAPABILITY`` allows, so that one CPU can stand in for older ones.
+Each combination runs the unit tests and every notebook against its stored outputs, or only the
+tests that are named: ``python tests/matrix.py notebooks/04_weights.ipynb``. PyTorch takes the
+instructions that ``ATEN_CPU_CAPABILITY`` allows, so that one CPU can stand in for older ones.
 """
 
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,7 +19,7 @@ CAPABILITIES = ("default", "avx2", "avx512")
 THREADS = (1, 2)
 # The build and the browser compute nothing that a kind of CPU could change.
 LEFT_OUT = ("--ignore=tests/book", "--ignore=tests/browser")
-TESTS = ("tests", "notebooks", "--nbval", "--dist=loadfile", *LEFT_OUT)
+OPTIONS = ("--nbval", "--dist=loadfile", *LEFT_OUT)
 TAKEN = "import torch; print(torch.backends.cpu.get_cpu_capability())"
 
 
@@ -40,7 +42,7 @@ class Result:
         )
 
 
-def run(capability: str, threads: int) -> Result:
+def run(capability: str, threads: int, tests: Sequence[str]) -> Result:
     """Run the tests once; what they print is shown only if they fail."""
     environment = {
         **os.environ,
@@ -52,15 +54,15 @@ def run(capability: str, threads: int) -> Result:
     taken = _python(["-c", TAKEN], environment)
     # Two processes of two threads each would wait for each other on two cores.
     side_by_side = f"--numprocesses={2 // threads}"
-    tests = _python(["-m", "pytest", "--quiet", side_by_side, *TESTS], environment)
-    if tests.returncode != 0:
-        print(tests.stdout)
-    lines = tests.stdout.strip().splitlines() or ["no output"]
+    ran = _python(["-m", "pytest", "--quiet", side_by_side, *OPTIONS, *tests], environment)
+    if ran.returncode != 0:
+        print(ran.stdout)
+    lines = ran.stdout.strip().splitlines() or ["no output"]
     return Result(
         asked=capability,
         taken=taken.stdout.strip(),
         threads=threads,
-        passed=tests.returncode == 0,
+        passed=ran.returncode == 0,
         summary=lines[-1].strip("= "),
         seconds=time.monotonic() - started,
     )
@@ -78,12 +80,12 @@ def _python(arguments: list[str], environment: dict[str, str]) -> subprocess.Com
     )
 
 
-def main() -> int:
+def main(tests: Sequence[str]) -> int:
     """Run every combination and print a table; 1 if one of them failed."""
     results = []
     for capability, threads in product(CAPABILITIES, THREADS):
         print(f"{capability}, {threads} thread(s) ...", flush=True)
-        results.append(run(capability, threads))
+        results.append(run(capability, threads, tests))
     print(f"\n{'asked':10} {'taken':10} {'threads':>7} {'':8}")
     for result in results:
         print(result.row())
@@ -91,4 +93,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:] or ["tests", "notebooks"]))
