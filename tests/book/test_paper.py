@@ -85,7 +85,7 @@ def test_a_chapter_is_printed_with_its_figures(
     if paper.browser_path() is None or not (BOOK / "index.html").exists():
         pytest.skip("THE BOOK WAS NOT PRINTED: there is no browser, or no built book.")
     contents = paper.chapters(ROOT / "_toc.yml")
-    chosen = [one for one in contents if one.name in ("book/index", "notebooks/09_emergence")]
+    chosen = [one for one in contents if one.name in ("book/index", "notebooks/10_emergence")]
     monkeypatch.setattr(paper, "chapters", lambda _: chosen)
     (tmp_path / "_build").mkdir()
     reader: Any = PdfReader(paper.print_book(tmp_path, BOOK))
@@ -118,7 +118,7 @@ def commonest_size(pages: Any) -> float:
 
 def first_figure() -> Any:
     """The first figure of the printed chapter, as its notebook stores it."""
-    notebook = json.loads((ROOT / "notebooks" / "09_emergence.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((ROOT / "notebooks" / "10_emergence.ipynb").read_text(encoding="utf-8"))
     outputs = [output["data"] for cell in notebook["cells"] for output in cell.get("outputs", [])]
     return next(data[PLOTLY_MIME] for data in outputs if PLOTLY_MIME in data)
 

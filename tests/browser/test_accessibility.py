@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from browser.visits import MODES
 
-SLIDER = "notebooks/09_emergence.html"
+SLIDER = "notebooks/10_emergence.html"
 FOCUS = """() => {
   const one = document.activeElement;
   return (one.getAttribute("aria-label") || one.textContent).trim();

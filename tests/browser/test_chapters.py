@@ -197,7 +197,7 @@ def test_folded_code_says_what_it_holds(opened: Any) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_long_outputs_scroll_by_keyboard(opened: Any, mode: str) -> None:
-    page = opened("notebooks/17_exchange.html", mode)
+    page = opened("notebooks/19_exchange.html", mode)
     page.wait_for_load_state("load")
     page.evaluate(UNFOLD)
     page.evaluate("dispatchEvent(new Event('resize'))")

@@ -25,7 +25,7 @@ STATE = """() => ({
 @pytest.fixture(scope="module")
 def cards(book: Path) -> list[dict[str, Any]]:
     """What the page was given, read from the notebook that made it."""
-    notebook = json.loads((book.parents[1] / "notebooks" / "16_latents.ipynb").read_text("utf-8"))
+    notebook = json.loads((book.parents[1] / "notebooks" / "18_latents.ipynb").read_text("utf-8"))
     outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
     (found,) = [out["data"][LATENTS_MIME] for out in outputs if LATENTS_MIME in out.get("data", {})]
     given: list[dict[str, Any]] = found["cards"]
