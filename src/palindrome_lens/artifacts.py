@@ -10,11 +10,13 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from filelock import FileLock
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -60,17 +62,55 @@ def find_or_make(
 ) -> Tensors:
     """The tensors that ``make`` returns, from disk where the same code made them before.
 
-    A damaged artifact is reported through ``logging`` and made again.
+    A damaged artifact is reported through ``logging`` and made again. Of several processes that
+    want an artifact at the same time one makes it, and the others wait.
     """
-    path = store() / f"{name}-{key(made_from, code)}"
+    return find_or_make_all(name, [made_from], code, lambda missing: [make()])[0]
+
+
+def find_or_make_all(
+    name: str,
+    made_from: Sequence[Mapping[str, Any]],
+    code: Iterable[ModuleType],
+    make: Callable[[list[int]], Iterable[Tensors]],
+) -> list[Tensors]:
+    """Several artifacts, like :func:`find_or_make`; those that are missing are made at once.
+
+    Args:
+        make: is given the places of the missing ones in ``made_from``, and returns their tensors.
+    """
+    modules = list(code)
+    paths = [store() / f"{name}-{key(settings, modules)}" for settings in made_from]
+    tensors = [_find(path, settings) for path, settings in zip(paths, made_from, strict=True)]
+    absent = sorted({path for path, content in zip(paths, tensors, strict=True) if content is None})
+    if not absent:
+        return [content for content in tensors if content is not None]
+    # Beside the store: a lock leaves its file behind.
+    folder = store().with_name("locks")
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        # In one order for all processes, so that no two wait for each other.
+        for path in absent:
+            locks.enter_context(FileLock(folder / path.name))
+        missing = [i for i, path in enumerate(paths) if path in absent and not _present(path)]
+        for i, content in zip(missing, make(missing) if missing else [], strict=True):
+            kept = {field: tensor.detach().contiguous() for field, tensor in content.items()}
+            write(paths[i], kept, made_from[i])
+    return [read(path, settings) for path, settings in zip(paths, made_from, strict=True)]
+
+
+def _find(path: Path, made_from: Mapping[str, Any]) -> Tensors | None:
     try:
         return read(path, made_from)
     except ArtifactError as error:
-        if path.with_suffix(".json").exists():
+        if _present(path):
             logger.warning("%s It is made again.", error)
-    tensors = {field: tensor.detach().contiguous() for field, tensor in make().items()}
-    write(path, tensors, made_from)
-    return tensors
+            path.with_suffix(".json").unlink(missing_ok=True)
+        return None
+
+
+def _present(path: Path) -> bool:
+    return path.with_suffix(".json").exists()
 
 
 def write(path: Path, tensors: Tensors, made_from: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ class ModelConfig(Config):
     """The shape of the transformer. The defaults are the original notebook's.
 
     Attributes:
+        attn_only: without an MLP; ``d_mlp`` and ``act_fn`` then say nothing.
         n_ctx: longest input; ``None`` stands for the length of a whole string of the task.
         seed: of the initial weights.
     """
@@ -51,6 +52,7 @@ class ModelConfig(Config):
     d_mlp: int = Field(default=64, ge=1)
     act_fn: Literal["relu", "gelu", "silu"] = "relu"
     normalization_type: Literal["LN"] | None = "LN"
+    attn_only: bool = False
     n_ctx: int | None = Field(default=None, ge=1)
     seed: int = 0
 

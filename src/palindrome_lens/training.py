@@ -5,9 +5,10 @@ model on every CPU. A device without float64 (Apple's GPU) gets float32, and onl
 numbers differ.
 """
 
+import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
@@ -19,15 +20,19 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 import palindrome_lens.model
+import palindrome_lens.stacked
 import palindrome_lens.task
 import palindrome_lens.tokenizer
 from palindrome_lens import artifacts
 from palindrome_lens.config import Config
 from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.stacked import Stack
 from palindrome_lens.task import Split, Task, inputs, split, targets
 from palindrome_lens.tokenizer import encode
 
 CHUNK = 4096
+SIDE_BY_SIDE = 4
+"""How many models share one loop: with more, a step no longer fits the processor's cache."""
 Log = Callable[[dict[str, float]], None]
 Watch = Callable[[int, nn.Module], None]
 
@@ -171,57 +176,136 @@ def train(
     Raises:
         ValueError: the split is impossible, or a batch larger than the training set.
     """
+    (result,) = train_together(task, [config], [recipe], None, log, progress, watch)
+    return result
+
+
+def train_together(
+    task: Task,
+    configs: Sequence[ModelConfig],
+    recipes: Sequence[Recipe],
+    splits: Sequence[Split] | None = None,
+    log: Log | None = None,
+    progress: Callable[[Iterator[int]], Iterator[int]] = iter,
+    watch: Watch | None = None,
+) -> list[tuple[nn.Module, History]]:
+    """Train fresh models of one shape side by side, each on its own strings.
+
+    What a model becomes does not depend on which others train beside it, up to the order of sums.
+
+    Args:
+        configs: one for each model; they may differ in the seed alone.
+        recipes: one for each model; they may differ in the seed and the split alone.
+        splits: the strings of each model, if not those of its recipe.
+        log: like that of :func:`train`, for the first model.
+        watch: like that of :func:`train`, for the first model.
+
+    Raises:
+        ValueError: models or recipes that differ in more, a split that is impossible, or a batch
+            larger than a training set.
+    """
+    _check_alike(configs, recipes)
+    recipe = recipes[0]
     dtype = torch.float32 if torch.device(recipe.device).type == "mps" else torch.float64
-    model = init_model(config, task).to(recipe.device, dtype).train()
-    train_tokens, test_tokens = (
-        encode(task, strings).to(recipe.device) for strings in make_split(task, recipe)
-    )
+    stack = Stack([init_model(config, task).to(recipe.device, dtype) for config in configs])
+    splits = splits or [make_split(task, recipe) for recipe in recipes]
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
+        [stack.flat],
+        lr=recipe.lr,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
-    chosen = batches(
-        len(train_tokens), recipe.batch_size, torch.Generator().manual_seed(recipe.seed)
-    )
-    losses: list[float] = []
-    evaluations: list[tuple[int, Tensor]] = []
+    draw = _drawn_batches(task, splits, recipes)
+    test_tokens = [encode(task, test).to(recipe.device) for _, test in splits]
+    losses: list[Float[Tensor, "model"]] = []
+    evaluations: list[tuple[int, list[Tensor]]] = []
+
+    def tested(step: int) -> dict[str, float]:
+        models = zip(stack.unstacked(), test_tokens, strict=True)
+        by_position = [evaluate(model, tokens).loss.mean(dim=0).cpu() for model, tokens in models]
+        evaluations.append((step, by_position))
+        return {"test_loss": float(by_position[0].mean())}
 
     for step in progress(iter(range(recipe.steps))):
-        row: dict[str, float] = {}
         if watch:
-            watch(step, model)
-        if step % recipe.evaluate_every == 0:
-            evaluations.append((step, evaluate(model, test_tokens).loss.mean(dim=0).cpu()))
-            row["test_loss"] = float(evaluations[-1][1].mean())
-        loss = _update(model, optimizer, train_tokens[next(chosen)], recipe, step)
-        losses.append(loss)
+            watch(step, stack.unstacked()[0])
+        row = tested(step) if step % recipe.evaluate_every == 0 else {}
+        losses.append(_update(stack, optimizer, draw(), recipe, step))
         if log:
+            loss = float(losses[-1][0])
             log({"step": step, "train_loss": loss, "lr": recipe.learning_rate(step), **row})
-    evaluations.append((recipe.steps, evaluate(model, test_tokens).loss.mean(dim=0).cpu()))
+    last = tested(recipe.steps)
     if log:
-        log({"step": recipe.steps, "test_loss": float(evaluations[-1][1].mean())})
+        log({"step": recipe.steps, **last})
     if watch:
-        watch(recipe.steps, model)
-    return model.cpu().eval(), _history(losses, evaluations)
+        watch(recipe.steps, stack.unstacked()[0])
+    by_model = torch.stack(losses, dim=1).cpu()
+    histories = [
+        _history(by_model[k], [(step, by_position[k]) for step, by_position in evaluations])
+        for k in range(len(configs))
+    ]
+    models = [model.cpu().eval() for model in stack.unstacked()]
+    return list(zip(models, histories, strict=True))
+
+
+def _check_alike(configs: Sequence[ModelConfig], recipes: Sequence[Recipe]) -> None:
+    shapes = {str(config.model_copy(update={"seed": 0})) for config in configs}
+    same: dict[str, Any] = {"seed": 0, "split": "random", "test_fraction": 0.1, "n_strings": None}
+    ways = {str(recipe.model_copy(update=same)) for recipe in recipes}
+    if len(configs) != len(recipes) or len(shapes) != 1 or len(ways) != 1:
+        raise ValueError(
+            f"{len(configs)} models of {len(shapes)} shapes with {len(recipes)} recipes of "
+            f"{len(ways)} kinds cannot train together: the seed and the split may differ, no more."
+        )
+
+
+def _drawn_batches(
+    task: Task, splits: Sequence[Split], recipes: Sequence[Recipe]
+) -> Callable[[], Int64[Tensor, "model batch length"]]:
+    """What returns the next batch of every model, each drawn from its own strings."""
+    encoded = [encode(task, split.train).to(recipes[0].device) for split in splits]
+    tokens = torch.cat(encoded)
+    starts = itertools.accumulate((len(own) for own in encoded[:-1]), initial=0)
+    indices = [
+        batches(len(own), recipe.batch_size, torch.Generator().manual_seed(recipe.seed))
+        for own, recipe in zip(encoded, recipes, strict=True)
+    ]
+    offsets = torch.tensor(list(starts)).unsqueeze(1)
+    return lambda: tokens[torch.stack([next(order) for order in indices]) + offsets]
 
 
 def _update(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tokens: Tensor, recipe: Recipe, step: int
-) -> float:
+    stack: Stack, optimizer: torch.optim.Optimizer, tokens: Tensor, recipe: Recipe, step: int
+) -> Float[Tensor, "model"]:
     for group in optimizer.param_groups:
         group["lr"] = recipe.learning_rate(step)
-    loss = position_loss(model(inputs(tokens)), targets(tokens)).mean()
+    logits = stack.logits(inputs(tokens.flatten(end_dim=1)).view(*tokens.shape[:2], -1))
+    wanted = targets(tokens.flatten(end_dim=1))
+    by_string = position_loss(logits.flatten(end_dim=1), wanted)
+    # (model,): the gradient of the sum is each model's own.
+    loss = by_string.view(len(tokens), -1).mean(dim=1)
     optimizer.zero_grad()
-    loss.backward()
+    loss.sum().backward()
     if recipe.max_grad_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        _clip(stack.flat, recipe.max_grad_norm)
     optimizer.step()
-    return float(loss.detach())
+    return loss.detach()
 
 
-def _history(losses: list[float], evaluations: list[tuple[int, Tensor]]) -> History:
+def _clip(flat: Float[Tensor, "model parameter"], largest: float) -> None:
+    """Scale the gradient of each model down to a norm, as ``clip_grad_norm_`` does for one."""
+    assert flat.grad is not None
+    norms = flat.grad.norm(dim=1, keepdim=True)
+    flat.grad.mul_((largest / (norms + 1e-6)).clamp(max=1.0))
+
+
+def _history(
+    losses: Float[Tensor, "step"], evaluations: list[tuple[int, Tensor]]
+) -> History:
     by_position = torch.stack([loss for _, loss in evaluations])
     return History(
-        train_loss=torch.tensor(losses, dtype=torch.float64),
+        train_loss=losses.double(),
         evaluated_at=torch.tensor([step for step, _ in evaluations]),
         test_loss=by_position.mean(dim=1),
         test_position_loss=by_position,
@@ -236,24 +320,70 @@ def trained(
     ``log`` gets the same rows in either case: those of a found model come from its history. Other
     keyword arguments go to :func:`train`; a found model is not trained, so nobody watches it.
     """
-    found = True
+    is_stored = True
 
     def make() -> artifacts.Tensors:
-        nonlocal found
-        found = False
-        model, history = train(task, config, recipe, log, **kwargs)
-        weights = {f"model.{name}": weight for name, weight in model.state_dict().items()}
-        return weights | {f"history.{name}": value for name, value in history._asdict().items()}
+        nonlocal is_stored
+        is_stored = False
+        return _to_store(*train(task, config, recipe, log, **kwargs))
 
     tensors = artifacts.find_or_make("model", _settings(task, config, recipe), _code(), make)
+    result = _from_store(task, config, tensors)
+    if log and is_stored:
+        for row in _rows(result.history, recipe):
+            log(row)
+    return result
+
+
+def trained_together(
+    task: Task, configs: Sequence[ModelConfig], recipes: Sequence[Recipe]
+) -> list[Trained]:
+    """Like :func:`trained`, for models of one shape: those not in the store train side by side.
+
+    Raises:
+        ValueError: models or recipes that differ in more than :func:`train_together` allows.
+    """
+    _check_alike(configs, recipes)
+
+    def make(missing: list[int]) -> Iterator[artifacts.Tensors]:
+        for start in range(0, len(missing), SIDE_BY_SIDE):
+            places = missing[start : start + SIDE_BY_SIDE]
+            chosen = [configs[i] for i in places], [recipes[i] for i in places]
+            for model, history in train_together(task, *chosen):
+                yield _to_store(model, history)
+
+    made_from = [_settings(task, *pair) for pair in zip(configs, recipes, strict=True)]
+    stored = artifacts.find_or_make_all("model", made_from, _code(), make)
+    return [
+        _from_store(task, config, tensors) for config, tensors in zip(configs, stored, strict=True)
+    ]
+
+
+def solving(task: Task, seeds: Iterable[int], **shape: Any) -> list[TransformerBridge]:
+    """Models of the recipe ``SOLVING``, one for each seed, from the store or trained on the spot.
+
+    A seed is that of the weights, of the split and of the batches.
+
+    Args:
+        shape: fields of :class:`ModelConfig` other than the seed, the same for all models.
+    """
+    chosen = list(seeds)
+    configs = [ModelConfig(**shape, seed=seed) for seed in chosen]
+    recipes = [SOLVING.model_copy(update={"seed": seed}) for seed in chosen]
+    return [result.model for result in trained_together(task, configs, recipes)]
+
+
+def _to_store(model: nn.Module, history: History) -> artifacts.Tensors:
+    weights = {f"model.{name}": weight for name, weight in model.state_dict().items()}
+    return weights | {f"history.{name}": value for name, value in history._asdict().items()}
+
+
+def _from_store(task: Task, config: ModelConfig, tensors: artifacts.Tensors) -> Trained:
     native = init_model(config, task).to(tensors["model.head.weight"].dtype)
     native.load_state_dict(
         {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
     )
     history = History(**{name: tensors[f"history.{name}"] for name in History._fields})
-    if log and found:
-        for row in _rows(history, recipe):
-            log(row)
     return Trained(hooked(native, config, task), history)
 
 
@@ -312,4 +442,5 @@ def _rows(history: History, recipe: Recipe) -> Iterator[dict[str, float]]:
 
 def _code() -> list[ModuleType]:
     this = sys.modules[__name__]
-    return [palindrome_lens.task, palindrome_lens.tokenizer, palindrome_lens.model, this]
+    below = palindrome_lens
+    return [below.task, below.tokenizer, below.model, below.stacked, this]
