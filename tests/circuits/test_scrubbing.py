@@ -12,10 +12,10 @@ from palindrome_lens.circuits import scrubbing
 from palindrome_lens.circuits.scrubbing import (
     NODES,
     Group,
-    programs,
     recovered,
     scrub,
     scrub_drawn,
+    simplified,
 )
 from palindrome_lens.circuits.tables import finish, tabulate
 from palindrome_lens.task import Task, inputs
@@ -136,9 +136,9 @@ def test_loss_recovered_runs_from_a_random_donor_to_the_model() -> None:
 
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
-def test_programs(random: TransformerBridge, query: int) -> None:
+def test_simplified(random: TransformerBridge, query: int) -> None:
     tables = tabulate(random)
-    found = programs(TINY, random, tables, STRINGS, query)
+    found = simplified(TINY, random, tables, STRINGS, query)
     with torch.no_grad():
         wanted = random(inputs(STRINGS))[:, query].log_softmax(dim=-1)
     torch.testing.assert_close(found["model"], wanted, rtol=0, atol=1e-12)
@@ -146,11 +146,11 @@ def test_programs(random: TransformerBridge, query: int) -> None:
     torch.testing.assert_close(found["answer table"][6], wanted[same].mean(dim=0))
 
 
-def test_the_shared_programs_read_a_letter_by_the_mean_of_its_values(
+def test_the_shared_codes_read_a_letter_by_the_mean_of_its_values(
     random: TransformerBridge,
 ) -> None:
     tables, query = tabulate(random), 4
-    found = programs(TINY, random, tables, STRINGS, query)
+    found = simplified(TINY, random, tables, STRINGS, query)
     ids = STRINGS[:, 1].unique()
     first, second = (tables.values[:, place].sum(dim=0) for place in (1, 2))
     letter = STRINGS[6, 1]
@@ -167,7 +167,7 @@ def test_the_mlp_table_looks_up_what_the_running_mlp_writes(
     random: TransformerBridge, query: int
 ) -> None:
     tables = tabulate(random)
-    found = programs(TINY, random, tables, STRINGS, query)
+    found = simplified(TINY, random, tables, STRINGS, query)
     with torch.no_grad():
         _, cache = random.run_with_cache(inputs(STRINGS))
     mirror = TINY.mirror_position(query)
@@ -183,10 +183,10 @@ def test_the_mlp_table_looks_up_what_the_running_mlp_writes(
     torch.testing.assert_close(found["MLP table"][6], wanted, rtol=0, atol=1e-12)
 
 
-def test_programs_of_the_handbuilt_model_agree(handbuilt: HandBuilt) -> None:
+def test_the_handbuilt_model_and_its_stand_ins_agree(handbuilt: HandBuilt) -> None:
     task, model = handbuilt.task, handbuilt.model
     tokens = encode(task, task.strings())
-    found = [programs(task, model, tabulate(model), tokens, q) for q in task.mirrored_positions]
+    found = [simplified(task, model, tabulate(model), tokens, q) for q in task.mirrored_positions]
     for step in scrubbing.STEPS:
         first, second = [f["model"] for f in found], [f[step] for f in found]
         assert scrubbing.agreeing(first, second).all()

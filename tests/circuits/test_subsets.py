@@ -138,3 +138,15 @@ def test_strings_must_be_all_of_the_task_and_the_query_a_mirrored_one(
         enumerate_circuits(TINY, random, tabulate(random), STRINGS[:15], 3)
     with pytest.raises(ValueError, match="mirror"):
         enumerate_circuits(TINY, random, tabulate(random), STRINGS, 1)
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_quick_verdicts_are_those_of_the_enumeration(
+    handbuilt: HandBuilt, query: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subsets, "REFUSING", 3)
+    given = (handbuilt.task, handbuilt.model, tabulate(handbuilt.model))
+    tokens = encode(handbuilt.task, handbuilt.task.strings())
+    quick = subsets.faithful_circuits(*given, tokens, query)
+    assert torch.equal(quick, enumerate_circuits(*given, tokens, query).right == len(tokens))
+    assert quick.any() and not quick.all()

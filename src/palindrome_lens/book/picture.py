@@ -65,7 +65,8 @@ def mirror_svg(least: Mapping[int, Claim]) -> str:
 
     The number on an arrow, and its width, is the least attention weight on any string.
     """
-    notes = ["least weight", "on any of the", least[4].denominator]
+    cases, _, models = least[4].denominator.partition(" in ")
+    notes = ["least weight on", f"any of {cases}", f"in {models}"]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="mirror" role="img" '

@@ -1,4 +1,4 @@
-"""Causal scrubbing without sampling, and the model rewritten as a program.
+"""Causal scrubbing without sampling, and ever simpler stand-ins for the model.
 
 Causal scrubbing (Chan et al. 2022) tests a hypothesis by every swap that it allows: what it calls
 irrelevant is taken from another string, the *donor*. Here all donors are enumerated. At one query
@@ -210,14 +210,14 @@ def recovered(loss: float, random: float, model: float) -> float:
 STEPS = ("model", "hard pattern", "one code", "one letter table", "MLP table", "answer table")
 
 
-def programs(
+def simplified(
     task: Task,
     model: TransformerBridge,
     tables: Tables,
     tokens: Int64[Tensor, "strings length"],
     query: int,
 ) -> dict[str, Float[Tensor, "strings vocab"]]:
-    """Log-probabilities at a query of the model and of ever shorter programs for it (``STEPS``).
+    """Log-probabilities at a query of the model and of ever simpler stand-ins for it (``STEPS``).
 
     ``hard pattern`` attends to the mirror position alone. ``one letter table`` then reads a letter
     as the mean of its values over all mirror positions; ``one code`` does so too, but lets each
@@ -262,6 +262,6 @@ def _by_letter(
 def agreeing(
     first: list[Float[Tensor, "strings vocab"]], second: list[Float[Tensor, "strings vocab"]]
 ) -> Bool[Tensor, "strings"]:
-    """On which strings two programs have the same argmax at each of a list of queries."""
+    """On which strings two of them have the same argmax at each of a list of queries."""
     same = [a.argmax(-1) == b.argmax(-1) for a, b in zip(first, second, strict=True)]
     return torch.stack(same).all(dim=0)

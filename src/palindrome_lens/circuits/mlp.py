@@ -1,0 +1,296 @@
+"""The MLP opened: what its neurons read and write at a query, and which of them suffice.
+
+A neuron that is taken away writes its mean over all strings. Whether an answer survives is asked
+of the model itself, on every string: sets of neurons are never scored by a sum of effects.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits.tables import Tables, handed_over
+from palindrome_lens.task import Task, inputs, letters, targets
+
+ENUMERABLE = 16
+"""Neurons of which every subset is tried: 65,536 sets."""
+REMEMBERED = 8
+"""Strings kept of those that a set of neurons gets wrong, to refuse the next sets sooner."""
+
+Stream = Literal["whole", "mirror"]
+
+
+class Site(NamedTuple):
+    """The MLP at one query, on every string."""
+
+    read: Float[Tensor, "strings d_model"]
+    """What the neurons read, behind the LayerNorm."""
+    rest: Float[Tensor, "strings d_model"]
+    """The residual stream behind the MLP with every neuron at its mean."""
+    moved: Float[Tensor, "strings neuron"]
+    """Each neuron's activation less its mean; what a kept neuron adds to ``rest`` is this times
+    its row of ``writes``."""
+    writes: Float[Tensor, "neuron d_model"]
+    mean: Float[Tensor, "neuron"]
+    """Of the activations, over all strings, in the whole model."""
+    wanted: Int64[Tensor, "strings"]
+    """The token to be answered."""
+
+
+class Answers(NamedTuple):
+    """What the model answers at one query, on every string."""
+
+    right: Bool[Tensor, "strings"]
+    margin: Float[Tensor, "strings"]
+    """The wanted token's logit minus the best other, in nats."""
+    loss: Float[Tensor, "strings"]
+    """Cross-entropy in nats."""
+
+
+class Affine(NamedTuple):
+    """An affine map in place of the MLP, at one or several queries."""
+
+    explained: float
+    """Share of the variance of the MLP's output."""
+    answers: list[Answers]
+    """One record for each query."""
+
+
+def site(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+    stream: Stream = "whole",
+) -> Site:
+    """The MLP at a query of a model with one layer.
+
+    Args:
+        tokens: all strings of the task, in the order of ``Task.strings``.
+        stream: "whole" is the model's residual stream. With "mirror" only what the key at the
+            mirror position hands over is the string's own, and all else is its mean, as in a
+            circuit of :mod:`~palindrome_lens.circuits.subsets`.
+
+    Raises:
+        ValueError: the query predicts no mirrored letter.
+    """
+    mirror, read = task.mirror_position(query), inputs(tokens)
+    direct = tables.embedded[query, read[:, query]]
+    by_key = handed_over(tables, read, query).sum(dim=1)
+    whole = direct + by_key.sum(dim=1) + tables.bias
+    middle = whole
+    if stream == "mirror":
+        middle = whole.mean(dim=0) + by_key[:, mirror] - by_key[:, mirror].mean(dim=0)
+    mlp, norm = model.blocks[0].mlp, model.blocks[0].ln2
+    with torch.no_grad():
+        mean = _activations(mlp, norm(whole)).mean(dim=0)
+        normed = norm(middle)
+        # (neuron, d_model)
+        writes = mlp.out.weight.detach().T
+        rest = middle + mean @ writes + mlp.out.bias
+        moved = _activations(mlp, normed) - mean
+    return Site(normed, rest, moved, writes, mean, targets(tokens)[:, query])
+
+
+def _activations(
+    mlp: torch.nn.Module, normed: Float[Tensor, "strings d_model"]
+) -> Float[Tensor, "strings neuron"]:
+    reads = getattr(mlp, "in")
+    return F.relu(F.linear(normed, reads.weight, reads.bias))
+
+
+def answers(model: TransformerBridge, site: Site, kept: Bool[Tensor, "neuron"]) -> Answers:
+    """What is answered when the neurons that are not kept write their mean."""
+    return _answers(model, site.rest + site.moved[:, kept] @ site.writes[kept], site.wanted)
+
+
+def _answers(model: TransformerBridge, resid: Tensor, wanted: Tensor) -> Answers:
+    with torch.no_grad():
+        logits = model.unembed(model.ln_final(resid))
+    own = logits.gather(1, wanted.unsqueeze(1)).squeeze(1)
+    rival = logits.scatter(1, wanted.unsqueeze(1), -torch.inf).amax(dim=1)
+    loss = F.cross_entropy(logits, wanted, reduction="none")
+    return Answers(logits.argmax(dim=1) == wanted, own - rival, loss)
+
+
+def affine(model: TransformerBridge, sites: Sequence[Site]) -> Affine:
+    """The affine map of what the MLP reads that comes closest to what it writes (least squares).
+
+    One map serves all the sites that are given.
+    """
+    read = torch.cat([F.pad(place.read, (0, 1), value=1.0) for place in sites])
+    written = torch.cat([place.moved @ place.writes + place.mean @ place.writes for place in sites])
+    fitted = read @ torch.linalg.lstsq(read, written).solution
+    unexplained = (written - fitted).square().sum()
+    explained = 1 - unexplained / (written - written.mean(dim=0)).square().sum()
+    results = []
+    for place, replacement in zip(sites, fitted.split(len(sites[0].rest)), strict=True):
+        without = place.rest - place.mean @ place.writes
+        results.append(_answers(model, without + replacement, place.wanted))
+    return Affine(float(explained), results)
+
+
+def supports(
+    task: Task, tokens: Int64[Tensor, "strings length"], site: Site, query: int
+) -> Float[Tensor, "letter neuron"]:
+    """On which share of the strings with a mirrored letter each neuron is above 0.
+
+    Where all shares of a neuron are 0 or 1, the mirrored letter alone decides whether it is on.
+    """
+    slot = task.mirror_position(query) - 1
+    _, letter = letters(task, tokens)[:, slot].unique(return_inverse=True)
+    is_on = (site.moved + site.mean > 0).double()
+    total = is_on.new_zeros(len(task.alphabet), is_on.shape[1]).index_add(0, letter, is_on)
+    return total / torch.bincount(letter).unsqueeze(1)
+
+
+def reduced(
+    model: TransformerBridge, sites: Sequence[Site], order: Iterable[int]
+) -> Bool[Tensor, "neuron"]:
+    """The neurons that are left when each in turn is taken away unless an answer is then lost.
+
+    All answers at all sites stay right. The set is one of many: it depends on the order.
+
+    Raises:
+        ValueError: some answer is wrong with all neurons.
+    """
+    kept = torch.ones(sites[0].moved.shape[1], dtype=torch.bool)
+    hard = [torch.empty(0, dtype=torch.int64) for _ in sites]
+    if not _all_right(model, sites, kept, hard):
+        raise ValueError("The model is wrong somewhere with all of its neurons.")
+    for neuron in order:
+        kept[neuron] = False
+        kept[neuron] = not _all_right(model, sites, kept, hard)
+    return kept
+
+
+def _all_right(
+    model: TransformerBridge,
+    sites: Sequence[Site],
+    kept: Bool[Tensor, "neuron"],
+    hard: list[Int64[Tensor, "row"]],
+) -> bool:
+    """Whether all answers are right; ``hard`` holds, and gathers, strings that were not."""
+    for place, rows in zip(sites, hard, strict=True):
+        if not bool(answers(model, _rows(place, rows), kept).right.all()):
+            return False
+    for i, place in enumerate(sites):
+        wrong = (~answers(model, place, kept).right).nonzero()[:, 0]
+        if len(wrong):
+            hard[i] = torch.cat([hard[i], wrong[:REMEMBERED]])
+            return False
+    return True
+
+
+def _rows(site: Site, rows: Int64[Tensor, "row"]) -> Site:
+    return site._replace(rest=site.rest[rows], moved=site.moved[rows], wanted=site.wanted[rows])
+
+
+def minimal_sets(model: TransformerBridge, sites: Sequence[Site]) -> list[Bool[Tensor, "neuron"]]:
+    """Every set of neurons that keeps all answers right and of which no proper subset does.
+
+    No set is left untried: one is refused by a string that it gets wrong, and accepted after all
+    strings were evaluated.
+
+    Raises:
+        ValueError: there are more than 16 neurons.
+    """
+    n = sites[0].moved.shape[1]
+    if n > ENUMERABLE:
+        raise ValueError(f"There are {n} neurons; every subset is tried of up to {ENUMERABLE}.")
+    sets = (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).bool()
+    sets = sets[sets.sum(dim=1).argsort(stable=True)]
+    hard = [torch.empty(0, dtype=torch.int64) for _ in sites]
+    smallest: list[Bool[Tensor, "neuron"]] = []
+    while len(sets):
+        tested, sets = sets[0], sets[1:]
+        if _all_right(model, sites, tested, hard):
+            smallest.append(tested)
+            sets = sets[~(sets | ~tested).all(dim=1)]
+            continue
+        # The strings that refused this set refuse many others at once.
+        for place, rows in zip(sites, hard, strict=True):
+            for row in rows[-REMEMBERED:].tolist():
+                sets = sets[_right_on(model, _rows(place, torch.tensor([row])), sets)]
+    return smallest
+
+
+def _right_on(
+    model: TransformerBridge, string: Site, sets: Bool[Tensor, "set neuron"]
+) -> Bool[Tensor, "set"]:
+    # (set, d_model): the one string's stream under each set of kept neurons.
+    resid = string.rest + sets.double() @ (string.moved.T * string.writes)
+    return _answers(model, resid, string.wanted.expand(len(sets))).right
+
+
+def kept_right(
+    model: TransformerBridge, sites: Sequence[Site], size: int, draws: int, seed: int = 0
+) -> Float[Tensor, "draw"]:
+    """The share of all answers that are right with so many neurons kept, drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    shares = []
+    for _ in range(draws):
+        kept = torch.zeros(sites[0].moved.shape[1], dtype=torch.bool)
+        kept[torch.randperm(len(kept), generator=generator)[:size]] = True
+        right = torch.stack([answers(model, place, kept).right for place in sites])
+        shares.append(right.double().mean())
+    return torch.stack(shares)
+
+
+def lost_without(
+    model: TransformerBridge, sites: Sequence[Site], groups: Sequence[Sequence[int]]
+) -> Int64[Tensor, "group"]:
+    """How many answers, at all sites together, are lost without each group of neurons.
+
+    Only strings whose answer a group could cost are tried: see :func:`_least_left`. All answers of
+    the whole model must be right.
+    """
+    lost = torch.zeros(len(groups), dtype=torch.int64)
+    for place in sites:
+        lead, cost = _least_left(model, place)
+        # Strings that not even the most costly group of this size could turn wrong stay out.
+        most = cost.topk(max(map(len, groups)), dim=0).values.sum(dim=0)
+        near = (lead <= most).nonzero()[:, 0]
+        place, lead, cost = _rows(place, near), lead[near], cost[:, near]
+        for i, group in enumerate(groups):
+            at_risk = (lead <= cost[list(group)].sum(dim=0)).nonzero()[:, 0]
+            if len(at_risk):
+                kept = torch.ones(len(cost), dtype=torch.bool)
+                kept[list(group)] = False
+                lost[i] += (~answers(model, _rows(place, at_risk), kept).right).sum()
+    return lost
+
+
+def _least_left(
+    model: TransformerBridge, site: Site
+) -> tuple[Float[Tensor, "strings"], Float[Tensor, "neuron strings"]]:
+    """The lead of each right answer, and at most what each neuron's absence takes from it.
+
+    Behind the last LayerNorm the wanted token t beats c by (z·g)/σ + b, with z the centred stream,
+    σ its deviation, g = γ ⊙ (u_t − u_c) and b = β·(u_t − u_c). Times σ > 0 that is z·g + σ b. Taking
+    away a vector a changes z·g by a·g and σ by at most ‖a‖/√d, so leads less costs bound it.
+    """
+    norm, unembed = model.ln_final, model.unembed.weight.detach()
+    stream = site.rest + site.moved @ site.writes
+    centred = stream - stream.mean(dim=1, keepdim=True)
+    deviation = (centred.square().mean(dim=1) + model.cfg.eps).sqrt()
+    writes = site.writes - site.writes.mean(dim=1, keepdim=True)
+    lead = torch.full_like(deviation, torch.inf)
+    cost = torch.zeros(len(writes), len(stream), dtype=stream.dtype)
+    for token in site.wanted.unique():
+        rows = (site.wanted == token).nonzero()[:, 0]
+        rivals = torch.arange(len(unembed)) != token
+        # (rival, d_model)
+        ahead = unembed[token] - unembed[rivals]
+        direction, offset = ahead * norm.weight.detach(), ahead @ norm.bias.detach()
+        lead[rows] = (centred[rows] @ direction.T + deviation[rows, None] * offset).amin(dim=1)
+        # (neuron, string, rival)
+        along = (writes @ direction.T)[:, None] * site.moved[rows].T[:, :, None]
+        spread = writes.norm(dim=1)[:, None] * site.moved[rows].T.abs() / writes.shape[1] ** 0.5
+        cost[:, rows] = (along + spread[:, :, None] * offset.abs()).amax(dim=2).clamp(min=0)
+    return lead, cost
