@@ -5,10 +5,11 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.compiled import LOUDNESS as LOUDNESS
 from palindrome_lens.compiled import SHARPNESS as SHARPNESS
-from palindrome_lens.compiled import Compiled as HandBuilt
-from palindrome_lens.compiled import compile_reversal
+from palindrome_lens.compiled import Compiled, compile_reversal
 from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.task import Task
+
+HandBuilt = Compiled
 
 
 def build() -> HandBuilt:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from palindrome_lens import claims
-from palindrome_lens.book import picture
+from palindrome_lens.book import picture, readme
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,15 +56,35 @@ def test_a_claim_that_moves_by_a_fifth_of_a_percent_is_noticed(id: str) -> None:
 
 def test_the_readme_says_what_the_claims_say() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = text.split("<!-- claims:")[1].split("<!-- /claims -->")[0]
-    rows = re.findall(
-        r"^\| .* \| \[?`?([a-z]+\.[a-z0-9-]+)`?\]? \| (.*?) \| (.*?) \|$", table, re.M
-    )
-    known = {one.id: (one.text, one.denominator) for one in claims.read(COMMITTED)}
-    assert len(rows) >= 5
-    assert [(id, (value, cases)) for id, value, cases in rows] == [
-        (id, known[id]) for id, *_ in rows
-    ]
+    assert readme.filled(text, claims.read(COMMITTED)) == text
+    assert len(shown_in(text)) >= 10
+
+
+def shown_in(text: str) -> list[str]:
+    """The ids of the claims that a page or the README shows."""
+    in_table = re.findall(r"^\| [^|]+ \| `([a-z]+\.[a-z0-9-]+)` \|", text, re.M)
+    return in_table + re.findall(r"\{(?:claim|control)\}`([a-z]+\.[a-z0-9-]+)`", text)
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/index.md"])
+def test_each_claim_of_a_first_page_has_a_control_that_names_a_number(page: str) -> None:
+    stated = {one.id: one for one in claims.read(COMMITTED)}
+    shown = set(shown_in((ROOT / page).read_text(encoding="utf-8")))
+    assert len(shown) >= 10
+    without = [id for id in shown if not re.search(r"\d", stated[id].control)]
+    assert without == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/index.md"])
+def test_each_claim_of_a_first_page_about_the_model_is_about_several(page: str) -> None:
+    """Of one seed, or of none, are only the strings, and the recipe that is quoted."""
+    many = r"(?:five|[5-9]|\d\d) (?:models|seeds|transformers|dictionaries)"
+    several = re.compile(many)
+    alone = {"data.strings", "data.floor", "training.original-solved", "circuits.compiled"}
+    stated = {one.id: one for one in claims.read(COMMITTED)}
+    shown = set(shown_in((ROOT / page).read_text(encoding="utf-8"))) - alone
+    said = {id: f"{stated[id].sentence} {stated[id].denominator}" for id in shown}
+    assert [id for id, words in said.items() if not several.search(words)] == []
 
 
 def test_the_picture_is_drawn_from_the_claims(tmp_path: Path) -> None:

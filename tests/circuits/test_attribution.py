@@ -87,7 +87,7 @@ def lost(model: TransformerBridge, own: int, query: int, part: str) -> dict[str,
         - torch.stack([run(model, own, query, name, s - start) for s in swaps]).mean(),
         "zero": whole - run(model, own, query, name, -start),
         "mean": whole - run(model, own, query, name, mean - start),
-        "patching": -slope / 2e-5,
+        "gradient": -slope / 2e-5,
     }
 
 
@@ -124,40 +124,6 @@ def test_the_shares_add_up_to_the_lead_of_the_running_model(
     moved = cache["hook_mlp_out"][query]
     share = (moved - moved.mean()) / scale * random.ln_final.weight @ random.unembed.weight.T
     torch.testing.assert_close(shares["mlp"][6], lead_of(share, int(STRINGS[6, query + 1])))
-
-
-@pytest.mark.parametrize("held", [(), ("ln2",), ("ln_final",), ("ln2", "ln_final")])
-@pytest.mark.parametrize("query", TINY.mirrored_positions)
-def test_held_patching_is_a_finite_difference_with_scales_of_the_running_model(
-    random: TransformerBridge, query: int, held: tuple[str, ...]
-) -> None:
-    found = attribution.held_patching(TINY, random, tabulate(random), STRINGS, query, held)
-    block = random.blocks[0]
-
-    def normed(name: str, value: Tensor, own: int) -> Tensor:
-        norm = random.ln_final if name == "ln_final" else block.ln2
-        if name not in held:
-            result: Tensor = norm(value)
-            return result
-        scale = cached(random, own)[f"{name}.hook_scale"][query]
-        return (value - value.mean()) / scale * norm.weight + norm.bias
-
-    def lead_at(own: int, change: Tensor) -> Tensor:
-        with torch.no_grad():
-            middle = cached(random, own)["hook_resid_mid"][query] + change
-            end = normed("ln_final", middle + block.mlp(normed("ln2", middle, own)), own)
-            return lead_of(random.unembed(end), int(STRINGS[own, query + 1]))
-
-    for own in (1, 6, 14):
-        swaps = torch.stack([node(random, own, donor, query, "mirror") for donor in range(16)])
-        away = swaps.mean(dim=0) - node(random, own, own, query, "mirror")
-        slope = (lead_at(own, 1e-5 * away) - lead_at(own, -1e-5 * away)) / 2e-5
-        assert float(found[own]) == pytest.approx(-float(slope), abs=1e-6)
-
-
-def test_an_unknown_layer_norm(random: TransformerBridge) -> None:
-    with pytest.raises(ValueError, match="ln1 cannot be held; ln2, ln_final can"):
-        attribution.held_patching(TINY, random, tabulate(random), STRINGS, 3, ["ln1", "ln2"])
 
 
 def test_the_audit_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:

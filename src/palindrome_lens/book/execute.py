@@ -18,7 +18,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from palindrome_lens import claims
-from palindrome_lens.book import normal, picture, stale
+from palindrome_lens.book import normal, picture, readme, stale
 from palindrome_lens.book.progress import Progress, say
 from palindrome_lens.book.project import NotebookError, Project, replace_with
 
@@ -127,6 +127,10 @@ def refresh(project: Project, names: Sequence[str] = (), *, everything: bool = F
     picture.draw(stated, drawn)
     if drawn.exists():
         _rewrite(project, project.root / "book" / "mirror.svg", drawn.read_bytes())
+    try:
+        readme.fill(stated, project.root / "README.md")
+    except ValueError as error:
+        raise NotebookError(str(error)) from error
 
 
 def _rewrite(project: Project, path: Path, content: bytes) -> None:

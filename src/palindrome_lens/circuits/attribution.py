@@ -6,8 +6,7 @@ other letters. It is linear in the logits, so that direct logit attribution (Elh
 divides it without a remainder.
 """
 
-from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -33,9 +32,6 @@ PARTS = ("direct", "mirror", "others", "mlp")
 """What the audit replaces: embedding at the query, weighted values from the mirror position and
 from all other keys, output of the MLP."""
 
-NORMS = ("ln2", "ln_final")
-"""The LayerNorms behind attention: before the MLP, and before the unembedding."""
-
 
 class Effects(NamedTuple):
     """What a node adds to the lead of each string: positive where it helps the right answer."""
@@ -46,9 +42,9 @@ class Effects(NamedTuple):
     """What is lost when the node is 0."""
     mean: Float[Tensor, "strings"]
     """What is lost when the node is the mean of its donors."""
-    patching: Float[Tensor, "strings"]
-    """Attribution patching (Nanda 2023): gradient times own minus mean donor, from one backward
-    pass."""
+    gradient: Float[Tensor, "strings"]
+    """The gradient at the string's own value times own minus mean donor, from one backward pass:
+    attribution patching from the clean end, as in AtP (Kramár et al. 2024)."""
     dla: Float[Tensor, "strings"]
     """Direct logit attribution: the node's share of the lead, past the MLP."""
 
@@ -61,6 +57,18 @@ def lead(
     total = logits[..., [ids[letter] for letter in task.alphabet]].sum(dim=-1)
     own = logits.gather(-1, wanted.unsqueeze(-1)).squeeze(-1)
     return own - (total - own) / (len(task.alphabet) - 1)
+
+
+def lead_direction(
+    task: Task, model: TransformerBridge, wanted: Int64[Tensor, "strings"]
+) -> tuple[Float[Tensor, "strings d_model"], Float[Tensor, "strings"]]:
+    """The lead is linear in what is unembedded: one direction for each string, and an offset."""
+    with torch.no_grad():
+        basis = torch.eye(model.cfg.d_model, dtype=model.unembed.weight.dtype)
+        nothing = model.unembed(torch.zeros_like(basis))
+        every = (model.unembed(basis) - nothing).expand(len(wanted), -1, -1)
+        along = lead(task, every, wanted.unsqueeze(1).expand(every.shape[:-1]))
+        return along, lead(task, nothing[:1].expand(len(wanted), -1), wanted)
 
 
 def vectors(
@@ -136,26 +144,41 @@ def audit(
     if part not in PARTS:
         raise ValueError(f"The part is {part!r}; {', '.join(PARTS)} are audited.")
     node: Node = "mirror" if part == "mlp" else part  # type: ignore[assignment]
-    given = parts_of(tables, donors(task, tokens, query, node), query)
-    found = parts_of(tables, inputs(tokens), query)
-    added = vectors(task, model, tables, found, query)
+    donor_parts = parts_of(tables, donors(task, tokens, query, node), query)
+    parts = parts_of(tables, inputs(tokens), query)
+    added = vectors(task, model, tables, parts, query)
     wanted = targets(tokens)[:, query]
-    middle = torch.stack([value for name, value in added.items() if name != "mlp"]).sum(dim=0)
-    keys = _keys(task, query, node)
-    effects = []
-    for rows in torch.arange(len(tokens)).split(max(1, CACHED // len(given.direct))):
-        if node == "direct":
-            new = given.direct.expand(len(rows), -1, -1)
-        else:
-            read = given.values[:, :, keys]
-            new = torch.einsum("shk, nhkd -> snd", found.weights[rows][:, :, keys], read)
-        rest = (middle[rows] - added[node][rows]).unsqueeze(1)
+    along, _ = lead_direction(task, model, wanted)
+    stream = _middle(added)
+    swapped, means = [], []
+    for rows in torch.arange(len(tokens)).split(max(1, CACHED // len(donor_parts.direct))):
+        new = _replacements(donor_parts, parts.weights[rows], node, _keys(task, query, node))
+        middle = stream[rows].unsqueeze(1)
+        rest = middle - added[node][rows].unsqueeze(1)
         if part == "mlp":
-            new, rest = _mlp(model, rest + new), middle[rows].unsqueeze(1)
-        effects.append(_effects(task, model, part, rest, added[part][rows], new, wanted[rows]))
-    shares = direct_logit_attribution(task, model, added, wanted)
-    measured = [torch.cat(each) for each in zip(*effects, strict=True)]
-    return Effects(*[*measured, shares[part]])
+            new, rest = _mlp(model, rest + new), middle
+        with torch.no_grad():
+            swapped.append(_lead_with(model, part, rest, new, along[rows]).mean(dim=1))
+        means.append(new.mean(dim=1))
+    rest = stream - (0 if part == "mlp" else added[part])
+    whole, zero, mean, linear = _lost(model, part, rest, added[part], torch.cat(means), along)
+    share = direct_logit_attribution(task, model, added, wanted)[part]
+    return Effects(whole - torch.cat(swapped), zero, mean, linear, share)
+
+
+def _middle(added: dict[str, Float[Tensor, "strings d_model"]]) -> Float[Tensor, "strings d_model"]:
+    """The residual stream after attention: all of :func:`vectors` but the MLP."""
+    return torch.stack([value for name, value in added.items() if name != "mlp"]).sum(dim=0)
+
+
+def _replacements(
+    donor_parts: Parts, weights: Float[Tensor, "strings head key"], node: Node, keys: list[int]
+) -> Float[Tensor, "strings donor d_model"]:
+    """What a node would add with each donor, under the strings' own weights."""
+    if node == "direct":
+        return donor_parts.direct.expand(len(weights), -1, -1)
+    values = donor_parts.values[:, :, keys]
+    return torch.einsum("shk, nhkd -> snd", weights[:, :, keys], values)
 
 
 def _keys(task: Task, query: int, node: Node) -> list[int]:
@@ -170,79 +193,36 @@ def _mlp(
         return model.blocks[0].mlp(model.blocks[0].ln2(middle))
 
 
-def _effects(
-    task: Task,
+def _lead_with(
     model: TransformerBridge,
     part: str,
-    rest: Float[Tensor, "strings 1 d_model"],
-    own: Float[Tensor, "strings d_model"],
-    new: Float[Tensor, "strings donors d_model"],
-    wanted: Int64[Tensor, "strings"],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    # The lead is linear in what is unembedded: one direction for each string.
-    with torch.no_grad():
-        basis = torch.eye(model.cfg.d_model, dtype=rest.dtype)
-        nothing = model.unembed(torch.zeros_like(basis))
-        every = (model.unembed(basis) - nothing).expand(len(wanted), -1, -1)
-        along = lead(task, every, wanted.unsqueeze(1).expand(every.shape[:-1]))
-        offset = lead(task, nothing[:1].expand(len(wanted), -1), wanted).unsqueeze(1)
-
-    def run(value: Float[Tensor, "strings case d_model"]) -> Float[Tensor, "strings case"]:
-        middle = rest if part == "mlp" else rest + value
-        after = value if part == "mlp" else model.blocks[0].mlp(model.blocks[0].ln2(middle))
-        return torch.einsum("scd, sd -> sc", model.ln_final(middle + after), along) + offset
-
-    start = own.unsqueeze(1).clone().requires_grad_()
-    whole = run(start)
-    (gradient,) = torch.autograd.grad(whole.sum(), start)
-    mean = new.mean(dim=1, keepdim=True)
-    with torch.no_grad():
-        lost = [whole - run(value) for value in (new, torch.zeros_like(start), mean)]
-        resample, zero, averaged = (each.mean(dim=1) for each in lost)
-        linear = ((start - mean) * gradient).sum(dim=(1, 2))
-    return resample, zero, averaged, linear
+    rest: Float[Tensor, "strings #case d_model"],
+    value: Float[Tensor, "strings case d_model"],
+    along: Float[Tensor, "strings d_model"],
+) -> Float[Tensor, "strings case"]:
+    """The lead, less its offset, with a value in place of a part."""
+    middle = rest if part == "mlp" else rest + value
+    after = value if part == "mlp" else model.blocks[0].mlp(model.blocks[0].ln2(middle))
+    return torch.einsum("scd, sd -> sc", model.ln_final(middle + after), along)
 
 
-def held_patching(
-    task: Task,
+def _lost(
     model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
-    query: int,
-    held: Collection[str],
-) -> Float[Tensor, "strings"]:
-    """Attribution patching of the mirror value, past the scale of some of the ``NORMS``.
-
-    A held scale keeps each string's own value, and the gradient takes it for a constant. With none
-    held this is :attr:`Effects.patching`.
-
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
-    Raises:
-        ValueError: an unknown LayerNorm, or the query predicts no mirrored letter.
-    """
-    if unknown := set(held) - set(NORMS):
-        raise ValueError(f"{', '.join(sorted(unknown))} cannot be held; {', '.join(NORMS)} can.")
-    found, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
-    given = parts_of(tables, donors(task, tokens, query, "mirror"), query).values[:, :, mirror]
-    mean = torch.einsum("sh, hd -> sd", found.weights[:, :, mirror], given.mean(dim=0))
-    added = vectors(task, model, tables, found, query)
-    own = added["mirror"].clone().requires_grad_()
-    middle = own + added["direct"] + added["others"] + added["bias"]
-    after = model.blocks[0].mlp(_normed(model, model.blocks[0].ln2, middle, "ln2" in held))
-    end = _normed(model, model.ln_final, middle + after, "ln_final" in held)
-    whole = lead(task, model.unembed(end), targets(tokens)[:, query])
-    (gradient,) = torch.autograd.grad(whole.sum(), own)
-    return ((own - mean) * gradient).sum(dim=-1).detach()
-
-
-def _normed(
-    model: TransformerBridge, norm: Any, value: Float[Tensor, "strings d_model"], held: bool
-) -> Float[Tensor, "strings d_model"]:
-    scale = (value.var(dim=-1, correction=0, keepdim=True) + model.cfg.eps).sqrt()
-    centred = value - value.mean(dim=-1, keepdim=True)
-    return centred / (scale.detach() if held else scale) * norm.weight + norm.bias
+    part: str,
+    rest: Float[Tensor, "strings d_model"],
+    own: Float[Tensor, "strings d_model"],
+    mean: Float[Tensor, "strings d_model"],
+    along: Float[Tensor, "strings d_model"],
+) -> list[Float[Tensor, "strings"]]:
+    """The lead less its offset, and what zeros, the mean and the gradient say is lost of it."""
+    start, rest = own.unsqueeze(1).clone().requires_grad_(), rest.unsqueeze(1)
+    whole = _lead_with(model, part, rest, start, along)
+    (gradient,) = torch.autograd.grad(whole.sum(), start)
+    with torch.no_grad():
+        ablated = [torch.zeros_like(start), mean.unsqueeze(1)]
+        lost = [whole - _lead_with(model, part, rest, value, along) for value in ablated]
+        linear = (own - mean) * gradient.squeeze(1)
+    return [whole.detach().squeeze(1), *(loss.squeeze(1) for loss in lost), linear.sum(dim=-1)]
 
 
 def patch(
@@ -265,8 +245,8 @@ def patch(
     """
     found = parts_of(tables, inputs(tokens), query)
     added = vectors(task, model, tables, found, query)
-    middle = torch.stack([value for name, value in added.items() if name != "mlp"]).sum(dim=0)
-    before = finish(model, middle).argmax(dim=-1)
+    middle = _middle(added)
+    before = _with_mlp(model, middle, added["mlp"])
     everything, base = torch.arange(len(tokens)), len(task.alphabet)
     shape = (task.half_length, base - 1, 2, len(tokens))
     outcome = {node: torch.zeros(shape, dtype=torch.bool) for node in (*NODES, "mlp")}
@@ -277,12 +257,26 @@ def patch(
             for node in (node for node in NODES if slot in slots(task, node, query)):
                 taken = dict.fromkeys(NODES, everything) | {node: other}
                 mirror = task.mirror_position(query)
-                after[node] = finish(model, joined(found, tables.bias, taken, mirror)).argmax(-1)
+                after[node] = _answers(model, found, tables, taken, mirror)
             swapped = _with_mlp(model, middle, added["mlp"][other])
             for name, answer in (*after.items(), ("mlp", swapped)):
                 outcome[name][slot, shift - 1, 0] = answer == targets(tokens)[other, query]
                 outcome[name][slot, shift - 1, 1] = answer != before
     return outcome
+
+
+def _answers(
+    model: TransformerBridge,
+    found: Parts,
+    tables: Tables,
+    taken: dict[Node, Int64[Tensor, "strings"]],
+    mirror: int,
+) -> Int64[Tensor, "strings"]:
+    answers = []
+    for rows in torch.arange(len(found.direct)).split(CACHED):
+        chunk = {node: donor[rows] for node, donor in taken.items()}
+        answers.append(finish(model, joined(found, tables.bias, chunk, mirror)).argmax(dim=-1))
+    return torch.cat(answers)
 
 
 def _other(task: Task, slot: int, shift: int) -> Int64[Tensor, "strings"]:
@@ -315,8 +309,7 @@ def patch_embeddings(
     everything = dict.fromkeys(NODES, torch.arange(len(tokens)))
 
     def answer(changed: Int64[Tensor, "strings position"]) -> Int64[Tensor, "strings"]:
-        found = parts_of(tables, changed, query)
-        return finish(model, joined(found, tables.bias, everything, mirror)).argmax(dim=-1)
+        return _answers(model, parts_of(tables, changed, query), tables, everything, mirror)
 
     before = answer(read)
     outcome = torch.zeros(2, task.half_length, query + 1, dtype=torch.int64)
@@ -357,18 +350,21 @@ def patch_paths(
     """
     found, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
     everything, slot = torch.arange(len(tokens)), target_slot(task, query)
-    own = joined(found, tables.bias, dict.fromkeys(NODES, everything), mirror)
-    before = _with_mlp(model, own, _mlp(model, own))
     outcome = {path: torch.zeros(2, dtype=torch.int64) for path in PATHS}
-    for shift in range(1, len(task.alphabet)):
-        other = _other(task, slot, shift)
-        taken: dict[Node, Tensor] = dict.fromkeys(NODES, everything) | {"mirror": other}
-        new = joined(found, tables.bias, taken, mirror)
-        ends = ((own, new), (new, own), (new, new))
-        for path, (past, through) in zip(PATHS, ends, strict=True):
-            after = _with_mlp(model, past, _mlp(model, through))
-            outcome[path][0] += (after == targets(tokens)[other, query]).sum()
-            outcome[path][1] += (after == before).sum()
+    for rows in everything.split(CACHED):
+        taken: dict[Node, Tensor] = dict.fromkeys(NODES, rows)
+        own = joined(found, tables.bias, taken, mirror)
+        own_mlp = _mlp(model, own)
+        before = _with_mlp(model, own, own_mlp)
+        for shift in range(1, len(task.alphabet)):
+            other = _other(task, slot, shift)[rows]
+            new = joined(found, tables.bias, taken | {"mirror": other}, mirror)
+            new_mlp = _mlp(model, new)
+            ends = ((own, new_mlp), (new, own_mlp), (new, new_mlp))
+            for path, (past, through) in zip(PATHS, ends, strict=True):
+                after = _with_mlp(model, past, through)
+                outcome[path][0] += (after == targets(tokens)[other, query]).sum()
+                outcome[path][1] += (after == before).sum()
     return outcome
 
 

@@ -106,7 +106,19 @@ def _activations(
 
 def answers(model: TransformerBridge, site: Site, kept: Bool[Tensor, "neuron"]) -> Answers:
     """What is answered when the neurons that are not kept write their mean."""
-    return _answers(model, site.rest + site.moved[:, kept] @ site.writes[kept], site.wanted)
+    return _answers(model, _stream(site, kept), site.wanted)
+
+
+def _stream(site: Site, kept: Bool[Tensor, "neuron"]) -> Float[Tensor, "strings d_model"]:
+    return torch.addmm(site.rest, site.moved[:, kept], site.writes[kept])
+
+
+def _right(
+    model: TransformerBridge, resid: Float[Tensor, "strings d_model"], wanted: Tensor
+) -> Bool[Tensor, "strings"]:
+    """What :func:`answers` says of being right, without the cost of margins and losses."""
+    with torch.no_grad():
+        return model.unembed(model.ln_final(resid)).argmax(dim=1) == wanted
 
 
 def _answers(model: TransformerBridge, resid: Tensor, wanted: Tensor) -> Answers:
@@ -177,10 +189,11 @@ def _all_right(
 ) -> bool:
     """Whether all answers are right; ``hard`` holds, and gathers, strings that were not."""
     for place, rows in zip(sites, hard, strict=True):
-        if not bool(answers(model, _rows(place, rows), kept).right.all()):
+        hardest = _rows(place, rows)
+        if not bool(_right(model, _stream(hardest, kept), hardest.wanted).all()):
             return False
     for i, place in enumerate(sites):
-        wrong = (~answers(model, place, kept).right).nonzero()[:, 0]
+        wrong = (~_right(model, _stream(place, kept), place.wanted)).nonzero()[:, 0]
         if len(wrong):
             hard[i] = torch.cat([hard[i], wrong[:REMEMBERED]])
             return False
@@ -225,7 +238,7 @@ def _right_on(
 ) -> Bool[Tensor, "set"]:
     # (set, d_model): the one string's stream under each set of kept neurons.
     resid = string.rest + sets.double() @ (string.moved.T * string.writes)
-    return _answers(model, resid, string.wanted.expand(len(sets))).right
+    return _right(model, resid, string.wanted.expand(len(sets)))
 
 
 def kept_right(
@@ -237,8 +250,8 @@ def kept_right(
     for _ in range(draws):
         kept = torch.zeros(sites[0].moved.shape[1], dtype=torch.bool)
         kept[torch.randperm(len(kept), generator=generator)[:size]] = True
-        right = torch.stack([answers(model, place, kept).right for place in sites])
-        shares.append(right.double().mean())
+        right = [_right(model, _stream(place, kept), place.wanted) for place in sites]
+        shares.append(torch.stack(right).double().mean())
     return torch.stack(shares)
 
 
@@ -262,7 +275,8 @@ def lost_without(
             if len(at_risk):
                 kept = torch.ones(len(cost), dtype=torch.bool)
                 kept[list(group)] = False
-                lost[i] += (~answers(model, _rows(place, at_risk), kept).right).sum()
+                risky = _rows(place, at_risk)
+                lost[i] += (~_right(model, _stream(risky, kept), risky.wanted)).sum()
     return lost
 
 

@@ -1,4 +1,4 @@
-"""How pages speak of claims: the ``{claims}`` directive, the ``{claim}`` role, and the card.
+"""How pages speak of claims: the ``{claims}`` directive, the roles, and the card.
 
 Every claim has one address, its entry in the table that ``{claims}`` without an argument makes.
 The entry leads on to the cell that computed the number.
@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.roles import XRefRole
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from palindrome_lens import claims
 from palindrome_lens.claims import Claim
@@ -166,21 +166,34 @@ class ClaimRole(XRefRole):
         if stated is None:
             # Said here, with the near ones; the reference itself need not complain again.
             refnode["refwarn"] = False
-            self._unknown(env, target)
+            _warn_unknown(env, target, self.get_location())
             return title, target
         refnode["refwarn"] = True
         return (title if has_explicit_title else stated.text), target
 
-    def _unknown(self, env: BuildEnvironment, target: str) -> None:
-        near = get_close_matches(target, stated_in(env), n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else "none is near."
-        logger.warning("no claim %r; %s", target, hint, location=self.get_location())
+
+class ControlRole(SphinxRole):
+    """``{control}`chapter.subject```: the control of a claim, in the words of the run."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        stated = stated_in(self.env).get(self.text)
+        if stated is None:
+            _warn_unknown(self.env, self.text, self.get_location())
+            return [nodes.inline("", self.text)], []
+        return [nodes.inline("", stated.control.replace("`", ""), classes=["claim-control"])], []
+
+
+def _warn_unknown(env: BuildEnvironment, target: str, location: str) -> None:
+    near = get_close_matches(target, stated_in(env), n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else "none is near."
+    logger.warning("no claim %r; %s", target, hint, location=location)
 
 
 def setup(app: Sphinx) -> None:
-    """Register the directive, the role, and claims as something that can be referred to."""
+    """Register the directive, the roles, and claims as something that can be referred to."""
     app.add_crossref_type("claim", "claim", objname="claim", ref_nodeclass=nodes.inline)
     app.add_crossref_type(ORIGIN, ORIGIN, objname="origin of a claim")
     app.add_role_to_domain("std", "claim", ClaimRole(innernodeclass=nodes.strong), override=True)
+    app.add_role("control", ControlRole())
     app.add_directive("claims", ClaimsDirective)
     app.connect("builder-inited", load)

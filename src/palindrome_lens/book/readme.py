@@ -1,0 +1,42 @@
+"""The README's table of findings: its words are written by hand, its numbers by the run."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from palindrome_lens.claims import Claim
+
+TABLE = re.compile(r"(<!-- claims:.*?-->\n)(.*?)(<!-- /claims -->)", re.DOTALL)
+ROW = re.compile(r"^\| (?P<words>[^|]+) \| `(?P<id>[a-z]+\.[a-z0-9-]+)` \|.*$", re.MULTILINE)
+
+
+def filled(text: str, claims: Iterable[Claim]) -> str:
+    """The README with the number, the denominator and the control of each claim in its table.
+
+    Raises:
+        ValueError: a row names a claim that is not stated, or there is no table.
+    """
+    stated = {claim.id: claim for claim in claims}
+
+    def row(match: re.Match[str]) -> str:
+        if match["id"] not in stated:
+            raise ValueError(f"README.md names the claim {match['id']!r}, which is not stated.")
+        claim = stated[match["id"]]
+        values = [claim.text, claim.denominator, claim.control.replace("|", "\\|")]
+        cells = [match["words"], f"`{claim.id}`", *values]
+        return f"| {' | '.join(cells)} |"
+
+    table = TABLE.search(text)
+    if table is None:
+        raise ValueError("README.md has no table of claims.")
+    rows = ROW.sub(row, table[2])
+    return text[: table.start(2)] + rows + text[table.end(2) :]
+
+
+def fill(claims: Iterable[Claim], path: Path) -> None:
+    """Write the numbers of the claims into a README, where there is one with a table."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    if TABLE.search(text):
+        path.write_text(filled(text, claims), encoding="utf-8")

@@ -1,0 +1,362 @@
+"""Estimators of one value's effect, held against the exhaustive truth.
+
+The value is what a query reads at its mirror position, under the string's own attention weights;
+its donors are the values that all letters would have there. A gradient times the difference of two
+values is the slope of the lead along the straight line between them: 0 is the donor's value, 1 the
+string's own. So every gradient method is a choice of points on this line, and they share slopes.
+Attribution patching (Nanda 2023) takes the point 0, edge attribution patching (Syed et al. 2023)
+and AtP* (Kramár et al. 2024) the point 1, integrated gradients (Sundararajan et al. 2017) many.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from scipy.stats import spearmanr
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.circuits.attribution import CACHED, donors, lead_direction
+from palindrome_lens.circuits.scrubbing import parts_of
+from palindrome_lens.circuits.tables import Tables
+from palindrome_lens.task import Task, inputs, targets
+
+NORMS = ("ln2", "ln_final")
+"""The LayerNorms behind attention: before the MLP, and before the unembedding."""
+
+
+ESTIMATORS = {
+    "own end": lambda donors: 3,
+    "donor end": lambda donors: 3 * donors,
+    "mean donor": lambda donors: 3,
+    "both ends": lambda donors: 3 + 3 * donors,
+    "one point": lambda donors: 3 * donors,
+    "two points": lambda donors: 6 * donors,
+    "paths apart": lambda donors: 5,
+    "dla": lambda donors: 1,
+    "zero": lambda donors: 2,
+    "mean": lambda donors: 2,
+}
+"""What each estimator costs: forward passes a string with so many donors other than its own value.
+
+A backward pass counts as two. The truth takes one pass for each donor, and one for the string."""
+
+
+class MirrorValue(NamedTuple):
+    """The value at the mirror of one query, for all strings, and what stays beside it."""
+
+    rest: Float[Tensor, "strings d_model"]
+    """The residual stream after attention, without the value."""
+    own: Float[Tensor, "strings d_model"]
+    donors: Float[Tensor, "strings donor d_model"]
+    """The value that each letter would have there, under the string's own weights."""
+    along: Float[Tensor, "strings d_model"]
+    """What the lead is linear in: the direction in which the last LayerNorm's output is read."""
+    offset: Float[Tensor, "strings"]
+
+    @property
+    def mean_donor(self) -> "MirrorValue":
+        """The same with one donor, the mean of all: a value that no letter has."""
+        return self._replace(donors=self.donors.mean(dim=1, keepdim=True))
+
+
+class Line(NamedTuple):
+    """The lead on the way from a donor's value to the string's own, as means over the donors."""
+
+    points: Float[Tensor, "point"]
+    lead: Float[Tensor, "point strings"]
+    """In nats."""
+    through: Float[Tensor, "point strings"]
+    """Slope of the lead where the value moves on its path through the MLP alone, in nats."""
+    past: Float[Tensor, "point strings"]
+    """Slope of the lead where it moves on the path past the MLP alone."""
+    wrong: Int64[Tensor, "point"]
+    """(String, donor) pairs in which the slope has another sign than what the swap costs."""
+
+    def slope(self, *points: float) -> Float[Tensor, "strings"]:
+        """The mean slope at some of the points; ValueError for a point that was not evaluated."""
+        every = self.points.tolist()
+        rows = [every.index(point) for point in points]
+        return (self.through + self.past)[rows].mean(dim=0)
+
+
+class Verdict(NamedTuple):
+    """An estimate over strings against the truth."""
+
+    wrong: float
+    """Share of the strings on which its sign is not the truth's."""
+    rank: float
+    """Spearman's rank correlation with the truth."""
+    mean: float
+    """Mean estimate, as a share of the mean truth."""
+
+
+class Bench(NamedTuple):
+    """Estimates of what the value at the mirror does for each string, and the truth."""
+
+    truth: Float[Tensor, "strings"]
+    """Mean over all donors of what the swap costs, in nats of lead."""
+    estimates: dict[str, Float[Tensor, "strings"]]
+    """By ``ESTIMATORS``."""
+    paths: dict[str, Float[Tensor, "strings"]]
+    """What :func:`paths` says of the two edges."""
+    line: Line
+
+
+def mirror_value(
+    task: Task,
+    model: TransformerBridge,
+    tables: Tables,
+    tokens: Int64[Tensor, "strings length"],
+    query: int,
+) -> MirrorValue:
+    """Read the value at the mirror and all its donors off the tables.
+
+    Args:
+        tokens: all strings of the task, in the order of ``Task.strings``.
+
+    Raises:
+        ValueError: the query predicts no mirrored letter.
+    """
+    mirror, read = task.mirror_position(query), inputs(tokens)
+    parts, wanted = parts_of(tables, read, query), targets(tokens)[:, query]
+    donor_tokens = donors(task, tokens, query, "mirror")
+    values = parts_of(tables, donor_tokens, query).values[:, :, mirror]
+    swapped = torch.einsum("sh, nhd -> snd", parts.weights[:, :, mirror], values)
+    # Own values are taken from among the donors', so that the way to the own letter has length 0.
+    letter = (read[:, mirror, None] == donor_tokens[:, mirror]).double().argmax(dim=1)
+    own = swapped[torch.arange(len(tokens)), letter]
+    written = torch.einsum("shk, shkd -> sd", parts.weights, parts.values)
+    along, offset = lead_direction(task, model, wanted)
+    return MirrorValue(parts.direct + written + tables.bias - own, own, swapped, along, offset)
+
+
+def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] = ()) -> Line:
+    """The lead and its slopes at both ends of every line from a donor's value to the own one.
+
+    Args:
+        between: more points of the line, between 0 and 1.
+
+    Raises:
+        ValueError: the MLP's activation is not ReLU, whose derivative is written out here.
+    """
+    if model.cfg.act_fn != "relu":
+        raise ValueError(f"Slopes are written out for ReLU; this MLP has {model.cfg.act_fn}.")
+    points = [0.0, *sorted(between), 1.0]
+    pieces, wrong = [], torch.zeros(len(points), dtype=torch.int64)
+    for part in _chunks(value):
+        end = (part.rest + part.own).unsqueeze(1)
+        step = part.own.unsqueeze(1) - part.donors
+        measured = [_slopes(model, part, end - (1 - point) * step, step) for point in points[:-1]]
+        # At the own value all lines of a string meet: one place, and a direction for each donor.
+        measured.append(_slopes(model, part, end, step))
+        lost = measured[-1][0] - measured[0][0]
+        for i, (_, through, past) in enumerate(measured):
+            wrong[i] += ((through + past > 0) != (lost > 0)).sum()
+        means = [torch.stack([each.mean(dim=-1) for each in at]) for at in measured]
+        pieces.append(torch.stack(means, dim=1))
+        # [quantity point strings]
+    lead, through, past = torch.cat(pieces, dim=-1)
+    return Line(torch.tensor(points, dtype=torch.float64), lead, through, past, wrong)
+
+
+def measure(model: TransformerBridge, value: MirrorValue, between: Sequence[float] = ()) -> Bench:
+    """The estimators on one value, and the truth.
+
+    ``own end``, ``donor end`` and ``both ends`` are gradients there, averaged over the donors;
+    ``mean donor`` is the gradient at the mean of all donors. ``one point`` and ``two points`` are
+    integrated gradients by the midpoint rule, there if their points are among those between.
+    ``paths apart`` adds the absolute slopes of the two paths at the own end, as GradDrop of AtP*
+    does (Kramár et al. 2024), and has no sign. ``dla`` is the share that the value writes itself,
+    past the MLP, with the scale of the last LayerNorm frozen.
+    """
+    line = walk(model, value, between)
+    estimates = {
+        "own end": line.slope(1.0),
+        "donor end": line.slope(0.0),
+        "mean donor": walk(model, value.mean_donor).slope(0.0),
+        "both ends": line.slope(0.0, 1.0),
+        "paths apart": line.through[-1].abs() + line.past[-1].abs(),
+        "dla": _direct(model, value),
+        **ablations(model, value),
+    }
+    for n, name in ((1, "one point"), (2, "two points")):
+        if set(midpoints(n)) <= set(between):
+            estimates[name] = line.slope(*midpoints(n))
+    return Bench(line.lead[-1] - line.lead[0], estimates, paths(model, value), line)
+
+
+def _direct(model: TransformerBridge, value: MirrorValue) -> Float[Tensor, "strings"]:
+    """The value itself as a step at the end of the model, past the MLP and under a held scale."""
+    if model.cfg.normalization_type is None:
+        return (value.own * value.along).sum(dim=-1)
+    scale = last_scale(model, value.rest + value.own).unsqueeze(1)
+    centred = value.own - value.own.mean(dim=-1, keepdim=True)
+    return (centred / scale * model.ln_final.weight.detach() * value.along).sum(dim=-1)
+
+
+def last_scale(
+    model: TransformerBridge, middle: Float[Tensor, "strings d_model"]
+) -> Float[Tensor, "strings"]:
+    """What the last LayerNorm divides by, where the stream after attention is so.
+
+    Raises:
+        ValueError: the model has no LayerNorm.
+    """
+    _needs_norms(model)
+    block = model.blocks[0]
+    with torch.no_grad():
+        final = middle + block.mlp(block.ln2(middle))
+    return (final.var(dim=-1, correction=0) + model.cfg.eps).sqrt()
+
+
+def paths(model: TransformerBridge, value: MirrorValue) -> dict[str, Float[Tensor, "strings"]]:
+    """What is lost when a donor's value goes ``through`` the MLP alone, or ``past`` it alone.
+
+    Path patching (Goldowsky-Dill et al. 2023), in nats of lead, as the mean over all donors.
+    """
+    lost: dict[str, list[Tensor]] = {"through": [], "past": []}
+    for part in _chunks(value):
+        start, end = part.rest.unsqueeze(1) + part.donors, (part.rest + part.own).unsqueeze(1)
+        own = _lead(model, part, end, end)
+        lost["through"].append((own - _lead(model, part, end, start)).mean(dim=1))
+        lost["past"].append((own - _lead(model, part, start, end)).mean(dim=1))
+    return {path: torch.cat(chunks) for path, chunks in lost.items()}
+
+
+def ablations(model: TransformerBridge, value: MirrorValue) -> dict[str, Float[Tensor, "strings"]]:
+    """What is lost when the value is 0, and when it is the mean of its donors, in nats of lead."""
+    own = (value.rest + value.own).unsqueeze(1)
+    zero = value.rest.unsqueeze(1)
+    mean = zero + value.donors.mean(dim=1, keepdim=True)
+    whole = _lead(model, value, own, own)
+    lost = {name: whole - _lead(model, value, x, x) for name, x in (("zero", zero), ("mean", mean))}
+    return {name: values.squeeze(1) for name, values in lost.items()}
+
+
+def held_gradient(
+    model: TransformerBridge, value: MirrorValue, held: Collection[str]
+) -> Float[Tensor, "strings"]:
+    """The gradient at the own value times own minus mean donor, past the scale of some ``NORMS``.
+
+    A held scale keeps each string's own value, and the gradient takes it for a constant. With none
+    held this is the slope at the point 1.
+
+    Raises:
+        ValueError: an unknown LayerNorm, or the model has none.
+    """
+    if unknown := set(held) - set(NORMS):
+        raise ValueError(f"{', '.join(sorted(unknown))} cannot be held; {', '.join(NORMS)} can.")
+    _needs_norms(model)
+
+    def normed(name: str, norm: Any, stream: Tensor) -> Tensor:
+        scale = (stream.var(dim=-1, correction=0, keepdim=True) + model.cfg.eps).sqrt()
+        centred = stream - stream.mean(dim=-1, keepdim=True)
+        return centred / (scale.detach() if name in held else scale) * norm.weight + norm.bias
+
+    own, block = value.own.clone().requires_grad_(), model.blocks[0]
+    middle = value.rest + own
+    final = middle + block.mlp(normed("ln2", block.ln2, middle))
+    lead = (normed("ln_final", model.ln_final, final) * value.along).sum()
+    (gradient,) = torch.autograd.grad(lead, own)
+    return ((value.own - value.donors.mean(dim=1)) * gradient).sum(dim=-1)
+
+
+def reached(model: TransformerBridge, value: MirrorValue) -> Float[Tensor, "strings"]:
+    """The lead with the string's own value, as a share of the largest that the last LayerNorm lets.
+
+    Its output has a fixed length before its weights are applied, so that the lead is the cosine of
+    an angle times a constant, plus another; at the largest lead the cosine is 1.
+
+    Raises:
+        ValueError: the model has no LayerNorm.
+    """
+    _needs_norms(model)
+    norm, own = model.ln_final, (value.rest + value.own).unsqueeze(1)
+    with torch.no_grad():
+        read = value.along * norm.weight
+        length = (read - read.mean(dim=-1, keepdim=True)).norm(dim=-1)
+        largest = length * model.cfg.d_model**0.5 + value.along @ norm.bias + value.offset
+    return _lead(model, value, own, own).squeeze(1) / largest
+
+
+def judge(estimate: Float[Tensor, "cases"], truth: Float[Tensor, "cases"]) -> Verdict:
+    """Hold an estimate against the truth."""
+    return Verdict(
+        float(((estimate > 0) != (truth > 0)).double().mean()),
+        float(spearmanr(estimate.numpy(), truth.numpy()).statistic),
+        float(estimate.mean() / truth.mean()),
+    )
+
+
+def midpoints(n: int) -> list[float]:
+    """The points of the midpoint rule: the middles of n equal parts of the line."""
+    return [(2 * i + 1) / (2 * n) for i in range(n)]
+
+
+def _needs_norms(model: TransformerBridge) -> None:
+    if model.cfg.normalization_type is None:
+        raise ValueError("The model has no LayerNorm.")
+
+
+def _chunks(value: MirrorValue) -> Iterator[MirrorValue]:
+    size = max(1, CACHED // value.donors.shape[1])
+    for pieces in zip(*(field.split(size) for field in value), strict=True):
+        yield MirrorValue(*pieces)
+
+
+def _lead(
+    model: TransformerBridge,
+    part: MirrorValue,
+    past: Float[Tensor, "strings donor d_model"],
+    through: Float[Tensor, "strings donor d_model"],
+) -> Float[Tensor, "strings donor"]:
+    """The lead with one stream past the MLP and another, or the same, through it."""
+    block = model.blocks[0]
+    with torch.no_grad():
+        final = model.ln_final(past + block.mlp(block.ln2(through)))
+    return torch.einsum("snd, sd -> sn", final, part.along) + part.offset.unsqueeze(1)
+
+
+def _slopes(
+    model: TransformerBridge,
+    part: MirrorValue,
+    middle: Float[Tensor, "strings #donor d_model"],
+    step: Float[Tensor, "strings donor d_model"],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The lead where the stream after attention is so, and its slopes through the MLP and past it.
+
+    Directional derivatives, written out: they take a third of the time of a backward pass.
+    """
+    block, mlp = model.blocks[0], model.blocks[0].mlp
+    weight_in, weight_out = getattr(mlp, "in").weight, mlp.out.weight
+    with torch.no_grad():
+        normed, turn = _norm(model, block.ln2, middle)
+        before = F.linear(normed, weight_in, getattr(mlp, "in").bias)
+        # [strings donor d_mlp]
+        hidden = before.relu_()
+        change = F.linear(turn(step), weight_in).mul_(hidden.sign())
+        written = F.linear(hidden, weight_out, mlp.out.bias)
+        final, turn = _norm(model, model.ln_final, middle + written)
+        read = [final, turn(F.linear(change, weight_out)), turn(step)]
+    lead, through, past = (torch.einsum("snd, sd -> sn", each, part.along) for each in read)
+    return lead + part.offset.unsqueeze(1), through, past
+
+
+def _norm(
+    model: TransformerBridge, norm: Any, value: Float[Tensor, "strings donor d_model"]
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """A LayerNorm's output, and what becomes of a small step in its input."""
+    if model.cfg.normalization_type is None:
+        return value, lambda step: step
+    centred = value - value.mean(dim=-1, keepdim=True)
+    inverse = (centred.square().mean(dim=-1, keepdim=True) + model.cfg.eps).rsqrt()
+    unit = centred * inverse
+
+    def turn(step: Tensor) -> Tensor:
+        flat = step - step.mean(dim=-1, keepdim=True)
+        return (flat - unit * (unit * flat).mean(dim=-1, keepdim=True)) * inverse * norm.weight
+
+    return unit * norm.weight + norm.bias, turn
