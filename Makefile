@@ -17,7 +17,7 @@ SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book pdf links test lab refresh check format matrix leaderboard saelens bench shots lock clean
+.PHONY: help book again pdf links test lab refresh check format matrix letters leaderboard saelens bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -51,6 +51,9 @@ check: $(INSTALLED)/test-$(MADE_FROM) $(INSTALLED)/dev-$(MADE_FROM) ## lint, for
 	@$(BOOK) pairs
 	@$(BOOK) outputs
 
+again: $(INSTALLED)/book-$(MADE_FROM) ## run the chapters about several models with five other seeds, and write what they claim
+	@$(BOOK) again --seeds 5 6 7 8 9 -- 02_training 03_attention 05_mechanism 07_attribution 08_circuits 09_mlp 14_reference
+
 links: $(INSTALLED)/book-$(MADE_FROM) ## ask every address that the book links to whether it is there (needs a network)
 	@$(BOOK) links
 
@@ -61,6 +64,9 @@ format: $(INSTALLED)/dev-$(MADE_FROM) ## format the Python files, and the code i
 matrix: $(INSTALLED)/test-$(MADE_FROM) ## run the tests as on three kinds of CPU, with one thread and with two
 	@$(BOOK) build
 	@$(PY) tests/matrix.py
+
+letters: $(INSTALLED)/book-$(MADE_FROM) ## train and test every model with withheld letters, and write their table
+	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.circuits.threshold
 
 leaderboard: $(INSTALLED)/book-$(MADE_FROM) ## train and score every autoencoder of the leaderboard, and write its table
 	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.sae.leaderboard

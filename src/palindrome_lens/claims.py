@@ -6,7 +6,7 @@ against the committed reference are all made: a number is written once, by the r
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ class Claim(Config):
     def statement(self) -> str:
         """The sentence with its number in place."""
         return self.sentence.replace("{value}", f"**{self.text}**")
+
+    @property
+    def sentence_without_number(self) -> str:
+        """The sentence with dots in the place of its number."""
+        return self.sentence.replace("{value}", "…")
 
     @property
     def denominator(self) -> str:
@@ -133,7 +138,7 @@ def collect(notebooks: Iterable[Path]) -> list[Claim]:
     """
     found: dict[str, Claim] = {}
     for path in notebooks:
-        for stated in _stored(path):
+        for stated in of_cells(json.loads(path.read_text(encoding="utf-8"))["cells"]):
             if stated.id in found:
                 raise ValueError(
                     f"The claim {stated.id!r} is stated twice; the second time in {path.name}."
@@ -142,8 +147,9 @@ def collect(notebooks: Iterable[Path]) -> list[Claim]:
     return list(found.values())
 
 
-def _stored(notebook: Path) -> Iterable[Claim]:
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+def of_cells(cells: Iterable[Mapping[str, Any]]) -> Iterator[Claim]:
+    """The claims that the cells of an executed notebook show."""
+    for cell in cells:
         for output in cell.get("outputs", []):
             if MIME in output.get("data", {}):
                 yield Claim(**output["data"][MIME])

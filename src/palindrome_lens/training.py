@@ -218,7 +218,7 @@ def train_together(
     )
     draw = _drawn_batches(task, splits, recipes)
     test_tokens = [encode(task, test).to(recipe.device) for _, test in splits]
-    losses: list[Float[Tensor, "model"]] = []
+    losses: list[Tensor] = []
     evaluations: list[tuple[int, list[Tensor]]] = []
 
     def tested(step: int) -> dict[str, float]:
@@ -300,9 +300,7 @@ def _clip(flat: Float[Tensor, "model parameter"], largest: float) -> None:
     flat.grad.mul_((largest / (norms + 1e-6)).clamp(max=1.0))
 
 
-def _history(
-    losses: Float[Tensor, "step"], evaluations: list[tuple[int, Tensor]]
-) -> History:
+def _history(losses: Float[Tensor, "step"], evaluations: list[tuple[int, Tensor]]) -> History:
     by_position = torch.stack([loss for _, loss in evaluations])
     return History(
         train_loss=losses.double(),

@@ -126,9 +126,7 @@ def known_sites(model: TransformerBridge, needs: list[list[int]], n: int) -> lis
         moved[string, group] = 1.0
     rest = -target.expand(len(needs), -1).clone()
     writes = 2 * target.expand(n, -1).clone()
-    return [
-        mlp.Site(rest, rest, moved, writes, torch.zeros(n), torch.full((len(needs),), wanted))
-    ]
+    return [mlp.Site(rest, rest, moved, writes, torch.zeros(n), torch.full((len(needs),), wanted))]
 
 
 def sufficient(needs: list[list[int]], kept: set[int]) -> bool:

@@ -40,6 +40,18 @@ def refresh(project: Project, arguments: argparse.Namespace) -> None:
     refresh(project, arguments.name, everything=arguments.all)
 
 
+def again(project: Project, arguments: argparse.Namespace) -> None:
+    """Run chapters with other seeds, and write what they claim beside the pages."""
+    from papermill.exceptions import PapermillExecutionError
+
+    from palindrome_lens.book.again import again
+
+    try:
+        again(project, arguments.name, {"seeds": arguments.seeds})
+    except PapermillExecutionError as error:
+        raise NotebookError(str(error)) from error
+
+
 def pdf(project: Project, _: argparse.Namespace) -> None:
     """Print the built book as one PDF."""
     from palindrome_lens.book.paper import PaperError, print_book
@@ -78,6 +90,7 @@ COMMANDS = {
     "build": build,
     "execute": execute,
     "refresh": refresh,
+    "again": again,
     "pdf": pdf,
     "links": links,
     "pairs": check_pairs,
@@ -106,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
                 "name", nargs="*", help="a notebook, such as 02_training (default: every notebook)"
             )
             sub.add_argument("--all", action="store_true", help="also what is up to date")
+        if command is again:
+            sub.add_argument("name", nargs="+", help="a notebook with the parameter seeds")
+            sub.add_argument("--seeds", nargs="+", type=int, required=True)
     return parser
 
 

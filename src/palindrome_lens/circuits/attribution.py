@@ -22,7 +22,7 @@ from palindrome_lens.circuits.scrubbing import (
     slots,
     target_slot,
 )
-from palindrome_lens.circuits.tables import Tables, finish
+from palindrome_lens.circuits.tables import Tables, finish, mlp_out, normalized, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 from palindrome_lens.tokenizer import vocabulary
 
@@ -190,7 +190,7 @@ def _mlp(
     model: TransformerBridge, middle: Float[Tensor, "*cases d_model"]
 ) -> Float[Tensor, "*cases d_model"]:
     with torch.no_grad():
-        return model.blocks[0].mlp(model.blocks[0].ln2(middle))
+        return mlp_out(model, middle)
 
 
 def _lead_with(
@@ -202,8 +202,8 @@ def _lead_with(
 ) -> Float[Tensor, "strings case"]:
     """The lead, less its offset, with a value in place of a part."""
     middle = rest if part == "mlp" else rest + value
-    after = value if part == "mlp" else model.blocks[0].mlp(model.blocks[0].ln2(middle))
-    return torch.einsum("scd, sd -> sc", model.ln_final(middle + after), along)
+    after = value if part == "mlp" else mlp_out(model, middle)
+    return torch.einsum("scd, sd -> sc", normalized(model, model.ln_final, middle + after), along)
 
 
 def _lost(
@@ -374,4 +374,4 @@ def _with_mlp(
     mlp: Float[Tensor, "strings d_model"],
 ) -> Int64[Tensor, "strings"]:
     with torch.no_grad():
-        return model.unembed(model.ln_final(middle + mlp)).argmax(dim=-1)
+        return unembedded(model, middle + mlp).argmax(dim=-1)

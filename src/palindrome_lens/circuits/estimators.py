@@ -20,7 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.attribution import CACHED, donors, lead_direction
 from palindrome_lens.circuits.scrubbing import parts_of
-from palindrome_lens.circuits.tables import Tables
+from palindrome_lens.circuits.tables import Tables, mlp_out, normalized
 from palindrome_lens.task import Task, inputs, targets
 
 NORMS = ("ln2", "ln_final")
@@ -206,9 +206,8 @@ def last_scale(
         ValueError: the model has no LayerNorm.
     """
     _needs_norms(model)
-    block = model.blocks[0]
     with torch.no_grad():
-        final = middle + block.mlp(block.ln2(middle))
+        final = middle + mlp_out(model, middle)
     return (final.var(dim=-1, correction=0) + model.cfg.eps).sqrt()
 
 
@@ -314,9 +313,8 @@ def _lead(
     through: Float[Tensor, "strings donor d_model"],
 ) -> Float[Tensor, "strings donor"]:
     """The lead with one stream past the MLP and another, or the same, through it."""
-    block = model.blocks[0]
     with torch.no_grad():
-        final = model.ln_final(past + block.mlp(block.ln2(through)))
+        final = normalized(model, model.ln_final, past + mlp_out(model, through))
     return torch.einsum("snd, sd -> sn", final, part.along) + part.offset.unsqueeze(1)
 
 

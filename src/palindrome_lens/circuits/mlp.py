@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import Tables, handed_over
+from palindrome_lens.circuits.tables import Tables, handed_over, neurons, normalized, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 
 ENUMERABLE = 16
@@ -86,22 +86,15 @@ def site(
     middle = whole
     if stream == "mirror":
         middle = whole.mean(dim=0) + by_key[:, mirror] - by_key[:, mirror].mean(dim=0)
-    mlp, norm = model.blocks[0].mlp, model.blocks[0].ln2
+    block = model.blocks[0]
     with torch.no_grad():
-        mean = _activations(mlp, norm(whole)).mean(dim=0)
-        normed = norm(middle)
+        mean = neurons(model, whole).mean(dim=0)
         # (neuron, d_model)
-        writes = mlp.out.weight.detach().T
-        rest = middle + mean @ writes + mlp.out.bias
-        moved = _activations(mlp, normed) - mean
+        writes = block.mlp.out.weight.detach().T
+        rest = middle + mean @ writes + block.mlp.out.bias
+        moved = neurons(model, middle) - mean
+        normed = normalized(model, block.ln2, middle)
     return Site(normed, rest, moved, writes, mean, targets(tokens)[:, query])
-
-
-def _activations(
-    mlp: torch.nn.Module, normed: Float[Tensor, "strings d_model"]
-) -> Float[Tensor, "strings neuron"]:
-    reads = getattr(mlp, "in")
-    return F.relu(F.linear(normed, reads.weight, reads.bias))
 
 
 def answers(model: TransformerBridge, site: Site, kept: Bool[Tensor, "neuron"]) -> Answers:
@@ -118,12 +111,12 @@ def _right(
 ) -> Bool[Tensor, "strings"]:
     """What :func:`answers` says of being right, without the cost of margins and losses."""
     with torch.no_grad():
-        return model.unembed(model.ln_final(resid)).argmax(dim=1) == wanted
+        return unembedded(model, resid).argmax(dim=1) == wanted
 
 
 def _answers(model: TransformerBridge, resid: Tensor, wanted: Tensor) -> Answers:
     with torch.no_grad():
-        logits = model.unembed(model.ln_final(resid))
+        logits = unembedded(model, resid)
     own = logits.gather(1, wanted.unsqueeze(1)).squeeze(1)
     rival = logits.scatter(1, wanted.unsqueeze(1), -torch.inf).amax(dim=1)
     loss = F.cross_entropy(logits, wanted, reduction="none")
@@ -219,7 +212,7 @@ def minimal_sets(model: TransformerBridge, sites: Sequence[Site]) -> list[Bool[T
     sets = (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).bool()
     sets = sets[sets.sum(dim=1).argsort(stable=True)]
     hard = [torch.empty(0, dtype=torch.int64) for _ in sites]
-    smallest: list[Bool[Tensor, "neuron"]] = []
+    smallest: list[Tensor] = []
     while len(sets):
         tested, sets = sets[0], sets[1:]
         if _all_right(model, sites, tested, hard):
@@ -285,9 +278,10 @@ def _least_left(
 ) -> tuple[Float[Tensor, "strings"], Float[Tensor, "neuron strings"]]:
     """The lead of each right answer, and at most what each neuron's absence takes from it.
 
-    Behind the last LayerNorm the wanted token t beats c by (z·g)/σ + b, with z the centred stream,
-    σ its deviation, g = γ ⊙ (u_t − u_c) and b = β·(u_t − u_c). Times σ > 0 that is z·g + σ b. Taking
-    away a vector a changes z·g by a·g and σ by at most ‖a‖/√d, so leads less costs bound it.
+    Behind the last LayerNorm the wanted token t beats c by (z·g)/σ + b, with z the centred
+    stream, σ its deviation, g = γ ⊙ (u_t − u_c) and b = β·(u_t − u_c). Times σ > 0 that is
+    z·g + σ b. Taking away a vector a changes z·g by a·g and σ by at most ‖a‖/√d, so leads less
+    costs bound it.
     """
     norm, unembed = model.ln_final, model.unembed.weight.detach()
     stream = site.rest + site.moved @ site.writes

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import CHUNK, Tables, finish, pattern
+from palindrome_lens.circuits.tables import CHUNK, Tables, finish, mlp_out, pattern, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 
 Node = Literal["direct", "pattern", "mirror", "others"]
@@ -244,9 +244,9 @@ def simplified(
     }
     found = {name: finish(model, value).log_softmax(dim=-1) for name, value in resid.items()}
     with torch.no_grad():
-        mlp = model.blocks[0].mlp(model.blocks[0].ln2(resid["model"]))
+        mlp = mlp_out(model, resid["model"])
         after = resid["one code"] + _by_letter(mlp, token)
-        found["MLP table"] = model.unembed(model.ln_final(after)).log_softmax(dim=-1)
+        found["MLP table"] = unembedded(model, after).log_softmax(dim=-1)
     return found | {"answer table": _by_letter(found["model"], token)}
 
 

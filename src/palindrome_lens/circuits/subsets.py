@@ -15,7 +15,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.scrubbing import target_slot
-from palindrome_lens.circuits.tables import Tables, handed_over
+from palindrome_lens.circuits.tables import Tables, handed_over, mlp_out, unembedded
 from palindrome_lens.task import Task, inputs, targets
 
 Ablation = Literal["mean", "zero", "donor"]
@@ -130,7 +130,9 @@ def _graph(
     # (strings, node, d_model)
     written = torch.cat([direct, handed_over(tables, read, query).sum(dim=1)], dim=1)
     absent = _instead(written, ablation, seed)
-    absent_mlp = _instead(_mlp(model, written.sum(dim=1) + tables.bias), ablation, seed)
+    with torch.no_grad():
+        written_by_mlp = mlp_out(model, written.sum(dim=1) + tables.bias)
+    absent_mlp = _instead(written_by_mlp, ablation, seed)
     # Nodes first: a circuit is then one product with long rows, far quicker than a masked sum.
     own = (written - absent).transpose(0, 1).contiguous()
     nodes = ("direct", *(f"key {k}" for k in range(query + 1)), "mlp")
@@ -143,10 +145,9 @@ def _logits(
     n = len(graph.own)
     kept = (circuit >> torch.arange(n) & 1).double()
     resid_mid = (kept @ graph.own.flatten(1)).view(graph.own.shape[1:]) + graph.rest
-    added = _mlp(model, resid_mid) if circuit >> n & 1 else graph.absent_mlp
     with torch.no_grad():
-        logits: Tensor = model.unembed(model.ln_final(resid_mid + added))
-    return logits
+        added = mlp_out(model, resid_mid) if circuit >> n & 1 else graph.absent_mlp
+        return unembedded(model, resid_mid + added)
 
 
 def _instead(
@@ -157,15 +158,6 @@ def _instead(
         return written[torch.randperm(len(written), generator=generator)]
     mean = written.mean(dim=0, keepdim=True)
     return mean if ablation == "mean" else torch.zeros_like(mean)
-
-
-def _mlp(
-    model: TransformerBridge, resid_mid: Float[Tensor, "strings d_model"]
-) -> Float[Tensor, "strings d_model"]:
-    block = model.blocks[0]
-    with torch.no_grad():
-        written: Tensor = block.mlp(block.ln2(resid_mid))
-    return written
 
 
 def minimal(faithful: Bool[Tensor, "circuits"]) -> list[int]:

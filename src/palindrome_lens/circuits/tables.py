@@ -7,12 +7,15 @@ approximate. What follows attention is a function of 16 numbers at one position 
 The terms are those of Elhage et al. (2021), "A Mathematical Framework for Transformer Circuits".
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens.stacked import ACTIVATIONS
 
 CHUNK = 8192
 """Cases that :func:`finish` is given at a time where there are very many."""
@@ -95,7 +98,40 @@ def finish(
 
     Everything here works on one position alone, so any number of cases can be given.
     """
-    block = model.blocks[0]
     with torch.no_grad():
-        resid_post = resid_mid + block.mlp(block.ln2(resid_mid))
-        return model.unembed(model.ln_final(resid_post))
+        return unembedded(model, resid_mid + mlp_out(model, resid_mid))
+
+
+def mlp_out(
+    model: TransformerBridge, resid_mid: Float[Tensor, "*cases d_model"]
+) -> Float[Tensor, "*cases d_model"]:
+    """What the MLP, behind its LayerNorm, writes. Without hooks, and so without their cost."""
+    mlp = model.blocks[0].mlp
+    return F.linear(neurons(model, resid_mid), mlp.out.weight, mlp.out.bias)
+
+
+def neurons(
+    model: TransformerBridge, resid_mid: Float[Tensor, "*cases d_model"]
+) -> Float[Tensor, "*cases neuron"]:
+    """The activations of the MLP's neurons."""
+    block = model.blocks[0]
+    reads = getattr(block.mlp, "in")
+    before = F.linear(normalized(model, block.ln2, resid_mid), reads.weight, reads.bias)
+    return ACTIVATIONS[model.cfg.act_fn](before)
+
+
+def unembedded(
+    model: TransformerBridge, resid_post: Float[Tensor, "*cases d_model"]
+) -> Float[Tensor, "*cases vocab"]:
+    """The logits that the last LayerNorm and the unembedding make of a residual stream."""
+    head = model.unembed
+    return F.linear(normalized(model, model.ln_final, resid_post), head.weight, head.bias)
+
+
+def normalized(
+    model: TransformerBridge, norm: Any, resid: Float[Tensor, "*cases d_model"]
+) -> Float[Tensor, "*cases d_model"]:
+    """A residual stream behind one of the model's LayerNorms; itself, where there are none."""
+    if model.cfg.normalization_type is None:
+        return resid
+    return F.layer_norm(resid, resid.shape[-1:], norm.weight, norm.bias, model.cfg.eps)

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens import anova
-from palindrome_lens.circuits.tables import Tables, finish, scores
+from palindrome_lens.circuits.tables import Tables, finish, scores, unembedded
 from palindrome_lens.task import Task, inputs
 
 
@@ -181,7 +181,7 @@ def copying(
     if mlp_out is None:
         return finish(model, resid_mid)[..., letters]
     with torch.no_grad():
-        return model.unembed(model.ln_final(resid_mid + mlp_out))[..., letters]
+        return unembedded(model, resid_mid + mlp_out)[..., letters]
 
 
 def share_copied(logits: Float[Tensor, "query_token read written"]) -> float:

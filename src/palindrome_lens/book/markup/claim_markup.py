@@ -24,6 +24,7 @@ from palindrome_lens.claims import Claim
 Parse = Callable[[str], list[nodes.Node]]
 
 LISTED = "claims.json"
+AGAIN = Path("book") / "claims_again.json"
 ORIGIN = "origin"
 """How Sphinx names the place where a claim was computed."""
 
@@ -172,6 +173,25 @@ class ClaimRole(XRefRole):
         return (title if has_explicit_title else stated.text), target
 
 
+class ClaimsAgainDirective(SphinxDirective):
+    """``{claims-again}``: claims of the book beside those of runs with other parameters."""
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(self.env.srcdir) / AGAIN
+        self.env.note_dependency(str(path))
+        book = stated_in(self.env)
+        rows = []
+        for other in claims.read(path):
+            if other.id in book:
+                cells = [f"{{claim}}`{other.id}`", other.text, f"`{other.id}`"]
+                rows.append(f"| {' | '.join([*cells, other.sentence_without_number])} |")
+        head = [
+            "| in the book | again | claim | what was stated again |",
+            "| --- | --- | --- | --- |",
+        ]
+        return self.parse_text_to_nodes("\n".join([*head, *rows]))
+
+
 class ControlRole(SphinxRole):
     """``{control}`chapter.subject```: the control of a claim, in the words of the run."""
 
@@ -196,4 +216,5 @@ def setup(app: Sphinx) -> None:
     app.add_role_to_domain("std", "claim", ClaimRole(innernodeclass=nodes.strong), override=True)
     app.add_role("control", ControlRole())
     app.add_directive("claims", ClaimsDirective)
+    app.add_directive("claims-again", ClaimsAgainDirective)
     app.connect("builder-inited", load)
