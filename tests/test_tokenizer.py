@@ -46,6 +46,16 @@ def test_every_string_comes_back(task: Task) -> None:
     assert make_tokenizer(task).decode(tokens[5].tolist()) == strings[5]
 
 
+@pytest.mark.parametrize("task", [Task(alphabet="abc"), Task(alphabet="zä 𝔸", half_length=2)])
+def test_strings_have_the_ids_that_the_tokenizer_gives_them(task: Task) -> None:
+    by_tokenizer = make_tokenizer(task)(task.strings(), add_special_tokens=False)["input_ids"]
+    assert encode(task, task.strings()).tolist() == by_tokenizer
+
+
+def test_no_strings_have_no_ids() -> None:
+    assert encode(TINY, []).shape == (0, 7)
+
+
 def test_white_space_can_be_a_letter() -> None:
     task = Task(alphabet="a\n \r", half_length=2)
     assert [decode(task, row) for row in encode(task, task.strings())] == task.strings()

@@ -37,6 +37,8 @@ MEANING = {
     **dict.fromkeys(("embedding", "direct"), SKY),
     **dict.fromkeys(("others", "other keys"), ORANGE),
     **dict.fromkeys(("LayerNorm", "ln1", "ln2", "ln_final"), PINK),
+    "reading": ORANGE,
+    "writing": VERMILION,
     "both": GREEN,
     "neither": GREY,
     # Positions: free letters, the bar, the three letters to be copied, the end. A query and its
@@ -66,6 +68,10 @@ MEANING = {
     "at its mean": SKY,
     "at its largest": ORANGE,
     "swapped in": GREEN,
+    # What an analysis is made of, and its twins that should fail.
+    "trained": BLUE,
+    "untrained": ORANGE,
+    "shuffled": PINK,
     # How many letters an effect needs.
     "one letter": BLUE,
     "two letters": ORANGE,
@@ -76,6 +82,12 @@ MEANING = {
     "original recipe": VERMILION,
     "right": GREEN,
     "wrong": VERMILION,
+    # The line from a donor's value to a string's own, and models with and without LayerNorm.
+    "lead": VIOLET,
+    "own end": VERMILION,
+    "donor end": BLUE,
+    "with LayerNorm": PINK,
+    "without LayerNorm": BLUE,
     # Counts, where nothing is compared.
     "strings": BLUE,
 }

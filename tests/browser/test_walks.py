@@ -18,7 +18,7 @@ from palindrome_lens import claims
 
 ROOT = Path(__file__).parents[2]
 STATED = {one.id: one for one in claims.read(ROOT / "notebooks" / "claims.json")}
-FINDINGS = ("mechanism.right", "attribution.patching", "leaderboard.chosen")
+FINDINGS = ("mechanism.right", "attribution.without-layer-norm", "leaderboard.above-untrained")
 MOST_CLICKS = 3
 FIRST_PAGE_MOST_BYTES = 300_000
 PATIENCE_MS = 30_000  # on a busy machine; says nothing about the page

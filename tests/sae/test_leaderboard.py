@@ -8,10 +8,21 @@ import pytest
 import torch
 
 from palindrome_lens import artifacts
-from palindrome_lens.sae import leaderboard, metrics
+from palindrome_lens.model import ModelConfig, init_model
+from palindrome_lens.sae import choosing, leaderboard, metrics
 from palindrome_lens.sae import training as sae_training
-from palindrome_lens.sae.leaderboard import Contestant, Material, Row, Run
-from palindrome_lens.task import Task
+from palindrome_lens.sae.leaderboard import (
+    FIRST,
+    Agreed,
+    Contestant,
+    Live,
+    Material,
+    Row,
+    Run,
+    Setting,
+    Transformer,
+)
+from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
 
 TINY = Task(alphabet="abcd", half_length=2)
@@ -20,16 +31,16 @@ SHORT: dict[str, Any] = {"steps": 3, "batch_size": 4}
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two contestants of three steps on noise; the model is left out."""
+    """Two contestants of three steps on noise; the model is left out. Each transformer has noise
+    of its own."""
     monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path / "store"))
-    x = torch.randn(TINY.size, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    given = Material(
-        None,  # type: ignore[arg-type]
-        encode(TINY, TINY.strings()),
-        x,
-        metrics.reference(TINY, x),
-        clean_loss=0.5,
-    )
+
+    def material(transformer: Transformer = FIRST) -> Material:
+        generator = torch.Generator().manual_seed(2 * transformer.seed + transformer.trained)
+        x = torch.randn(TINY.size, 6, dtype=torch.float64, generator=generator)
+        tokens, truth = encode(TINY, TINY.strings()), metrics.reference(TINY, x)
+        return Material(None, tokens, x, truth, clean_loss=0.5)  # type: ignore[arg-type]
+
     contestants = {
         "ReLU + L1": Contestant("relu-l1", SHORT, "sparsity_weight", (1e-3,)),
         "TopK": Contestant("topk", SHORT, "k", (2, 3)),
@@ -37,7 +48,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(leaderboard, "CONTESTANTS", contestants)
     monkeypatch.setattr(leaderboard, "WIDTHS", (5, 8))
     monkeypatch.setattr(leaderboard, "SEEDS", (0, 1, 2))
-    monkeypatch.setattr(leaderboard, "material", lambda: given)
+    monkeypatch.setattr(leaderboard, "material", material)
     monkeypatch.setattr(metrics, "spliced_loss", lambda *_: 0.75)
 
 
@@ -76,6 +87,53 @@ def test_the_shipped_table_holds_the_real_grid_in_its_order(
     assert [row.run for row in leaderboard.read()] == leaderboard.grid()
 
 
+def test_the_table_of_transformers_holds_each_with_and_without_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    tables = leaderboard.read_transformers()
+    assert tuple(tables) == leaderboard.TRANSFORMERS
+    assert {t.seed for t in tables if t.trained} == {t.seed for t in tables if not t.trained}
+    for rows in tables.values():
+        assert [row.run for row in rows] == leaderboard.probes()
+
+
+def test_what_is_chosen_without_labels_is_trained_on_other_transformers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    assert choosing.without_labels(leaderboard.read()) == leaderboard.PROBED
+
+
+def test_both_tables_state_the_same_where_they_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    stated = {row.run: row for row in leaderboard.read()}
+    for row in leaderboard.read_transformers()[FIRST]:
+        assert row.scores == stated[row.run].scores
+
+
+def test_untrained_means_the_weights_that_training_starts_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    untrained = leaderboard.material(Transformer(3, trained=False))
+    task = Task()
+    fresh = init_model(ModelConfig(seed=3), task)
+    with torch.no_grad():
+        logits = fresh(inputs(untrained.tokens[:5]))
+        log_probabilities = untrained.model(inputs(untrained.tokens[:5])).log_softmax(-1)
+    assert torch.allclose(log_probabilities, logits.log_softmax(-1))
+    assert untrained.clean_loss > 2
+
+
+def test_each_transformer_has_autoencoders_of_its_own(trainings: list[int]) -> None:
+    run, other = Run("TopK", 2, 8, 0), Transformer(0, trained=False)
+    rows = [leaderboard.sweep([run], transformer=t)[0] for t in (FIRST, other, FIRST, other)]
+    assert trainings == [0, 0]
+    assert [row.scores for row in rows[:2]] == [row.scores for row in rows[2:]]
+    assert rows[0].scores != rows[1].scores
+
+
 def test_scores_are_those_of_the_trained_autoencoder() -> None:
     run = Run("TopK", 2, 8, 1)
     scores, added = leaderboard.scored(run)
@@ -106,17 +164,27 @@ def test_changed_settings_are_trained_anew(
 
 def test_consistency_is_the_mean_over_the_other_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     eye = torch.eye(6, dtype=torch.float64)
-    found = {0: eye[:4], 1: -2 * eye[:4], 2: eye[[0, 1, 4, 5]]}
-    monkeypatch.setattr(leaderboard, "live_atoms", lambda run: found[run.seed])
-    runs = [Run("TopK", 2, 8, seed) for seed in found]
-    # Seeds 0 and 1 agree but for sign and length; each shares two of four atoms with seed 2.
-    expected = {runs[0]: 0.75, runs[1]: 0.75, runs[2]: 0.5}
-    assert leaderboard.consistencies(runs) == pytest.approx(expected)
+    # Codes of 24 strings: each latent is on for four of them, none with another.
+    code = eye.repeat_interleave(4, dim=0)
+    parts = {
+        0: Live(eye[:4], code[:, :4]),
+        1: Live(-2 * eye[:4], 3 * code[:, :4]),
+        2: Live(eye[[0, 1, 4, 5]], code[:, :4]),
+    }
+    monkeypatch.setattr(leaderboard, "live", lambda run, _: parts[run.seed])
+    runs = [Run("TopK", 2, 8, seed) for seed in parts]
+    agreed = leaderboard.consistencies(runs)
+    # Seeds 0 and 1 agree but for sign and length; each shares two of four atoms with seed 2, which
+    # is on for the same strings all the same.
+    assert [agreed[run].consistency for run in runs] == pytest.approx([0.75, 0.75, 0.5])
+    assert [agreed[run].code_consistency for run in runs] == pytest.approx([1, 1, 1])
 
 
 def test_only_seeds_of_the_same_settings_are_compared() -> None:
     alone = [Run("TopK", 2, 8, 0), Run("TopK", 3, 8, 1), Run("TopK", 2, 5, 1)]
-    assert all(math.isnan(value) for value in leaderboard.consistencies(alone).values())
+    agreed = leaderboard.consistencies(alone).values()
+    assert all(math.isnan(number) for pair in agreed for number in pair)
+    assert all(isinstance(pair, Agreed) for pair in agreed)
 
 
 def test_dead_latents_are_not_compared() -> None:
@@ -126,11 +194,21 @@ def test_dead_latents_are_not_compared() -> None:
         sae.b_enc[3] = -1e9
     x = leaderboard.material().x
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaderboard, "autoencoder", lambda _: sae)
-        atoms = leaderboard.live_atoms(run)
-    live = (sae.encode(x) != 0).any(dim=0)
-    assert not live[3]
-    assert torch.equal(atoms, sae.W_dec.detach()[live])
+        patch.setattr(leaderboard, "autoencoder", lambda *_: sae)
+        atoms, codes = leaderboard.live(run)
+    alive = (sae.encode(x) != 0).any(dim=0)
+    assert not alive[3]
+    assert torch.equal(atoms, sae.W_dec.detach()[alive])
+    assert torch.equal(codes, sae.encode(x).detach()[:, alive])
+
+
+def test_live_latents_are_those_of_the_same_transformer() -> None:
+    run, transformer = Run("TopK", 2, 8, 0), Transformer(1)
+    sae = leaderboard.autoencoder(run, transformer)
+    with torch.no_grad():
+        latents = sae.encode(leaderboard.material(transformer).x)
+    codes = leaderboard.live(run, transformer).codes
+    assert torch.equal(codes, latents[:, (latents != 0).any(dim=0)])
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -145,9 +223,21 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert back.run.config == row.run.config
         assert back.scores == pytest.approx(row.scores, rel=1e-5)
         assert isinstance(back.scores.dead, int)
-        assert (back.added_loss, back.consistency) == pytest.approx(
-            (row.added_loss, row.consistency), rel=1e-5, nan_ok=True
-        )
+        assert back[2:] == pytest.approx(row[2:], rel=1e-5, nan_ok=True)
+
+
+def test_a_table_of_transformers_is_read_as_it_was_written(tmp_path: Path) -> None:
+    runs = [Run("TopK", 2, 8, 0), Run("TopK", 2, 8, 1)]
+    transformers = (Transformer(1, trained=False), Transformer(1))
+    tables = {t: leaderboard.sweep(runs, transformer=t) for t in transformers}
+    path = tmp_path / "table.csv"
+    leaderboard.write_transformers(tables, path)
+    again = leaderboard.read_transformers(path)
+    assert list(again) == list(tables)
+    for transformer, rows in tables.items():
+        assert choosing.departures(again[transformer], rows) == []
+    with pytest.raises(ValueError, match="has the columns"):
+        leaderboard.read(path)
 
 
 def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
@@ -164,6 +254,13 @@ def test_a_damaged_score_is_computed_again(trainings: list[int]) -> None:
         path.write_bytes(b"")
     assert leaderboard.sweep([run])[0].scores == before.scores
     assert trainings == [0]
+
+
+def test_a_setting_has_a_name_for_tables_and_one_for_sentences() -> None:
+    assert str(Setting("TopK", 2, 8)) == "TopK, 2, 8"
+    assert Setting("TopK", 2, 8).in_words == "TopK with a k of 2 and 8 latents"
+    weighted = Setting("ReLU + L1", 1e-3, 5).in_words
+    assert weighted == "ReLU + L1 with a sparsity weight of 0.001 and 5 latents"
 
 
 def test_rows_are_gathered_by_setting() -> None:

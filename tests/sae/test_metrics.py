@@ -10,10 +10,12 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 
 from palindrome_lens.sae.controls import Given
+from palindrome_lens.sae.gauge import centred_mcc, mislabelled, unfitted_mcc, written
 from palindrome_lens.sae.metrics import (
     Reference,
     agreement,
     best_f1,
+    code_consistency,
     consistency,
     densities,
     explained_variance,
@@ -197,8 +199,38 @@ def test_a_vector_moved_from_the_bias_to_all_atoms_of_a_slot_moves_the_mcc_alone
     # |e + c|² = 3/4 + 8 · 0.09, and c · e = 0, so the cosine is |e| / |e + c|.
     assert after.mcc == pytest.approx((4 + 4 * math.sqrt(0.75 / (0.75 + 8 * 0.09))) / 8)
     assert after.centred_mcc == pytest.approx(1)
+    f1 = best_f1(made.latents, truth.labels)
+    assert unfitted_mcc(made.latents, atoms, truth, f1) == pytest.approx(1)
     assert after.explained_variance == pytest.approx(1)
     assert after.coverage == before.coverage
+
+
+def test_what_is_written_is_each_partner_at_its_size_less_the_mean_of_the_slot() -> None:
+    _, truth, made = true_dictionary()
+    # Half as long atoms at twice the size, and the last letter of slot 2 has no latent.
+    latents, atoms = 2 * made.latents[:, :7], made.W_dec[:7] / 2
+    vectors = written(latents, atoms, truth, best_f1(latents, truth.labels))
+    assert torch.allclose(vectors[:4], truth.vectors[:4])
+    left = truth.vectors[4:7]
+    assert torch.allclose(vectors[4:7], left - left.mean(dim=0))
+    assert not vectors[7].any()
+    # Where a latent is silent it says nothing about its size.
+    silent = latents.clone()
+    silent[latents[:, 0].nonzero()[0], 0] = 0
+    again = written(silent, atoms, truth, best_f1(silent, truth.labels))
+    assert torch.allclose(again, vectors)
+
+
+def test_centring_cannot_fit_the_vectors_of_other_letters() -> None:
+    _, truth, made = true_dictionary()
+    f1 = best_f1(made.latents, truth.labels)
+    wrong = mislabelled(truth)
+    assert torch.equal(wrong.vectors[1], truth.vectors[0])
+    assert torch.equal(wrong.vectors[4], truth.vectors[7])
+    # Every direction of a slot may be turned into any other's by one vector for the slot only where
+    # they differ by one; here each needs its own.
+    assert unfitted_mcc(made.latents, made.W_dec, wrong, f1) == pytest.approx(1 / 3)
+    assert centred_mcc(made.W_dec, wrong, f1) < 0.8
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
@@ -245,6 +277,29 @@ def test_seeds_agree_up_to_what_only_one_of_them_has() -> None:
     assert consistency(first, second) == consistency(second, first)
     assert consistency(first, second).mcc == pytest.approx(5 / 6)
     assert consistency(first, second).matched == 5
+
+
+def test_codes_agree_whatever_the_order_and_size_of_latents() -> None:
+    code = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    other = torch.stack([5 * code[:, 2], code[:, 0] + 1, -code[:, 1]], dim=1)
+    assert tuple(code_consistency(code, other)) == pytest.approx((1, 3))
+
+
+def test_a_latent_that_only_one_code_has_counts_0_and_so_does_one_that_never_varies() -> None:
+    code = torch.eye(4, dtype=torch.float64).repeat(5, 1)
+    assert tuple(code_consistency(code, code[:, :3])) == pytest.approx((3 / 4, 3))
+    constant = code.clone()
+    constant[:, 3] = 0.1
+    assert code_consistency(code, constant).mcc == pytest.approx(3 / 4)
+
+
+def test_codes_agree_as_far_as_their_latents_correlate() -> None:
+    first = torch.tensor([[1.0], [1.0], [0.0], [0.0]], dtype=torch.float64)
+    second = torch.tensor([[1.0], [0.0], [0.0], [0.0]], dtype=torch.float64)
+    expected = abs(stats.pearsonr(first[:, 0].numpy(), second[:, 0].numpy()).statistic)
+    assert code_consistency(first, second).mcc == pytest.approx(expected)
+    with pytest.raises(ValueError, match="cannot be compared"):
+        code_consistency(first, second[:3])
 
 
 def test_small_scores_by_hand() -> None:

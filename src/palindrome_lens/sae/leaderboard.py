@@ -1,14 +1,17 @@
 """Many autoencoders trained and scored: architectures, sparsity levels, widths, seeds.
 
-``make leaderboard`` trains them all and writes ``leaderboard.csv`` beside this file.
-Each run is kept in the store as soon as it ends, so that an interrupted sweep goes on where it
-stopped.
+``make leaderboard`` trains them all on the activations of one transformer and writes
+``leaderboard.csv`` beside this file. Then it trains the setting that is chosen without labels
+on other transformers, and on each of these as it was before training, and writes
+``transformers.csv``. Each run is kept in the store as soon as it ends, so that an interrupted sweep
+goes on where it stopped.
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import combinations, product
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,13 +26,14 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import palindrome_lens.training
 from palindrome_lens import anova, artifacts, matching, model
-from palindrome_lens.sae import metrics, reference, splicing
+from palindrome_lens.sae import gauge, metrics, reference, splicing
 from palindrome_lens.sae import training as sae_training
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
 
 FILE = Path(__file__).with_suffix(".csv")
+TRANSFORMERS_FILE = Path(__file__).with_name("transformers.csv")
 SEEDS = (0, 1, 2, 3, 4)
 WIDTHS = (128, 256)
 """More than the 78 features, and many more."""
@@ -68,6 +72,15 @@ CONTESTANTS = {
 }
 
 
+class Transformer(NamedTuple):
+    """Whose activations an autoencoder is trained on."""
+
+    seed: int = 0
+    """Of the weights, the split and the batches."""
+    trained: bool = True
+    """Otherwise with the weights that training starts from."""
+
+
 class Run(NamedTuple):
     """One autoencoder of the sweep."""
 
@@ -92,6 +105,8 @@ class Row(NamedTuple):
     """Mean loss with the reconstruction in place, minus the mean loss without, in nats."""
     consistency: float
     """Mean of :func:`metrics.consistency` with the other seeds of the same settings; nan alone."""
+    code_consistency: float
+    """The same for :func:`metrics.code_consistency`."""
 
 
 class Setting(NamedTuple):
@@ -100,6 +115,23 @@ class Setting(NamedTuple):
     contestant: str
     level: float
     d_sae: int
+
+    def __str__(self) -> str:
+        """For a table, where a heading says what the numbers are."""
+        return f"{self.contestant}, {self.level:g}, {self.d_sae}"
+
+    @property
+    def in_words(self) -> str:
+        """For a sentence."""
+        knob = CONTESTANTS[self.contestant].knob.replace("_", " ")
+        return f"{self.contestant} with a {knob} of {self.level:g} and {self.d_sae} latents"
+
+
+PROBED = Setting("TopK + more L1", 3, 128)
+"""What is trained on other transformers too: the setting that is chosen without labels."""
+PROBED_SEEDS = (0, 1, 2)
+FIRST = Transformer()
+TRANSFORMERS = tuple(Transformer(seed, trained) for seed in SEEDS for trained in (True, False))
 
 
 class Material(NamedTuple):
@@ -122,83 +154,114 @@ def grid() -> list[Run]:
     ]
 
 
+def probes() -> list[Run]:
+    """What is trained on each of the transformers."""
+    return [Run(*PROBED, seed) for seed in PROBED_SEEDS]
+
+
 @cache
-def material(hook: str = "blocks.0.hook_mlp_out") -> Material:
-    """The trained model's activations at a hook, and the features that they are made of.
+def material(transformer: Transformer = FIRST, hook: str = "blocks.0.hook_mlp_out") -> Material:
+    """A transformer's activations at a hook, and the features that they are made of.
 
     Raises:
         ValueError: an unknown hook name.
     """
     task = Task()
-    lens = palindrome_lens.training.trained(
-        task, model.ModelConfig(), palindrome_lens.training.SOLVING
-    ).model
+    if transformer.trained:
+        (lens,) = palindrome_lens.training.solving(task, [transformer.seed])
+    else:
+        shape = model.ModelConfig(seed=transformer.seed)
+        lens = model.hooked(model.init_model(shape, task), shape, task)
     tokens = encode(task, task.strings())
     x = sae_training.flat_activations(lens, tokens, hook)
     clean = palindrome_lens.training.evaluate(lens, tokens).mean_loss
     return Material(lens, tokens, x, metrics.reference(task, x), clean)
 
 
-def autoencoder(run: Run) -> Autoencoder:
+def autoencoder(run: Run, transformer: Transformer = FIRST) -> Autoencoder:
     """The autoencoder of a run, from the store or trained on the spot."""
-    return sae_training.trained(run.config, material().x).autoencoder
+    return sae_training.trained(run.config, material(transformer).x).autoencoder
 
 
-def scored(run: Run) -> tuple[metrics.Scores, float]:
+def scored(run: Run, transformer: Transformer = FIRST) -> tuple[metrics.Scores, float]:
     """Scores and added loss of a run, from the store or computed on the spot."""
+    data = material(transformer)
 
     def make() -> artifacts.Tensors:
-        sae, given = autoencoder(run), material()
-        scores = metrics.score(sae, given.x, given.reference)
-        loss = metrics.spliced_loss(given.model, given.tokens, run.config.hook, sae)
-        values = [*map(float, scores), loss - given.clean_loss]
-        return {"scores": torch.tensor(values, dtype=torch.float64)}
+        sae = autoencoder(run, transformer)
+        scores = metrics.score(sae, data.x, data.reference)
+        loss = metrics.spliced_loss(data.model, data.tokens, run.config.hook, sae)
+        numbers = [*map(float, scores), loss - data.clean_loss]
+        return {"scores": torch.tensor(numbers, dtype=torch.float64)}
 
-    made_from = {"sae": run.config.model_dump(), "data": artifacts.fingerprint(material().x)}
-    code = [metrics, reference, splicing, anova, matching, *sae_training.code()]
-    *values, added = artifacts.find_or_make("scores", made_from, code, make)["scores"].tolist()
-    return _scores(values), added
+    made_from = {"sae": run.config.model_dump(), "data": artifacts.fingerprint(data.x)}
+    code = [metrics, gauge, reference, splicing, anova, matching, *sae_training.code()]
+    *numbers, added = artifacts.find_or_make("scores", made_from, code, make)["scores"].tolist()
+    return _scores(numbers), added
 
 
-def sweep(runs: Sequence[Run], workers: int = 1) -> list[Row]:
+def sweep(runs: Sequence[Run], workers: int = 1, transformer: Transformer = FIRST) -> list[Row]:
     """Train and score runs, side by side in so many processes, and compare their seeds."""
-    material()
+    material(transformer)
+    score_one = partial(_alone, transformer=transformer)
     if workers > 1:
         # A forked process would inherit the threads of this one in whatever state they are.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            found = list(tqdm(pool.map(_alone, runs), total=len(runs), disable=None))
+            results = list(tqdm(pool.map(score_one, runs), total=len(runs), disable=None))
     else:
-        found = [scored(run) for run in runs]
-    agreed = consistencies(runs)
+        results = [scored(run, transformer) for run in runs]
+    agreed = consistencies(runs, transformer)
     return [
-        Row(run, scores, added, agreed[run])
-        for run, (scores, added) in zip(runs, found, strict=True)
+        Row(run, scores, added, *agreed[run])
+        for run, (scores, added) in zip(runs, results, strict=True)
     ]
 
 
-def consistencies(runs: Iterable[Run]) -> dict[Run, float]:
-    """For each run the mean agreement of its live atoms with those of its settings' other seeds."""
+class Agreed(NamedTuple):
+    """How far a run agrees with the other seeds of its setting, on the mean; nan alone."""
+
+    consistency: float
+    code_consistency: float
+
+
+def consistencies(runs: Iterable[Run], transformer: Transformer = FIRST) -> dict[Run, Agreed]:
+    """For each run the mean agreement of its live latents with those of its setting's other
+    seeds: of their atoms, and of their codes."""
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(Setting(*run[:3]), []).append(run)
     result = {}
     for group in groups.values():
-        atoms = {run: live_atoms(run) for run in group}
+        parts = {run: live(run, transformer) for run in group} if len(group) > 1 else {}
         pairs = {
-            frozenset(pair): metrics.consistency(*(atoms[run] for run in pair)).mcc
+            frozenset(pair): Agreed(
+                metrics.consistency(*(parts[run].atoms for run in pair)).mcc,
+                metrics.code_consistency(*(parts[run].codes for run in pair)).mcc,
+            )
             for pair in combinations(group, 2)
         }
         for run in group:
-            mine = [value for pair, value in pairs.items() if run in pair]
-            result[run] = mean(mine) if mine else float("nan")
+            own = [agreed for pair, agreed in pairs.items() if run in pair]
+            result[run] = (
+                Agreed(*map(mean, zip(*own, strict=True))) if own else Agreed(math.nan, math.nan)
+            )
     return result
 
 
-def live_atoms(run: Run) -> Float[Tensor, "live d_in"]:
-    """The decoder directions of the latents that are not 0 on every string."""
-    sae = autoencoder(run)
+class Live(NamedTuple):
+    """The latents that are not 0 on every string."""
+
+    atoms: Float[Tensor, "live d_in"]
+    codes: Float[Tensor, "strings live"]
+
+
+def live(run: Run, transformer: Transformer = FIRST) -> Live:
+    """The live latents of a run."""
+    sae = autoencoder(run, transformer)
     with torch.no_grad():
-        return sae.W_dec.detach()[(sae.encode(material().x) != 0).any(dim=0)]
+        latents = sae.encode(material(transformer).x)
+    used = (latents != 0).any(dim=0)
+    return Live(sae.W_dec.detach()[used], latents[:, used])
 
 
 def by_setting(rows: Iterable[Row]) -> dict[Setting, list[Row]]:
@@ -215,18 +278,17 @@ def values(rows: Iterable[Row], name: str) -> Float[Tensor, "row"]:
     Raises:
         AttributeError: there is no score of this name.
     """
-    found = [getattr(row if name in Row._fields else row.scores, name) for row in rows]
-    return torch.tensor(found, dtype=torch.float64)
+    numbers = [getattr(row if name in Row._fields else row.scores, name) for row in rows]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+COLUMNS = [*Run._fields, *metrics.Scores._fields, *Row._fields[2:]]
+TRANSFORMER_COLUMNS = ["transformer", "trained", *COLUMNS]
 
 
 def write(rows: Iterable[Row], path: Path = FILE) -> None:
     """A table with one line for each run; six significant digits."""
-    header = [*Run._fields, *metrics.Scores._fields, "added_loss", "consistency"]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        for run, scores, added, consistency in rows:
-            table.writerow([*run, *(f"{value:.6g}" for value in (*scores, added, consistency))])
+    _write(path, COLUMNS, map(_line, rows))
 
 
 def read(path: Path = FILE) -> list[Row]:
@@ -235,20 +297,56 @@ def read(path: Path = FILE) -> list[Row]:
     Raises:
         ValueError: the file has other columns than this code writes.
     """
-    header = [*Run._fields, *metrics.Scores._fields, "added_loss", "consistency"]
+    return [_row(line) for line in _lines(path, COLUMNS)]
+
+
+def write_transformers(
+    tables: Mapping[Transformer, Iterable[Row]], path: Path = TRANSFORMERS_FILE
+) -> None:
+    """The rows of several transformers, one after the other."""
+    lines = [
+        [transformer.seed, int(transformer.trained), *_line(row)]
+        for transformer, rows in tables.items()
+        for row in rows
+    ]
+    _write(path, TRANSFORMER_COLUMNS, lines)
+
+
+def read_transformers(path: Path = TRANSFORMERS_FILE) -> dict[Transformer, list[Row]]:
+    """What :func:`write_transformers` wrote.
+
+    Raises:
+        ValueError: the file has other columns than this code writes.
+    """
+    tables: dict[Transformer, list[Row]] = {}
+    for seed, trained, *line in _lines(path, TRANSFORMER_COLUMNS):
+        transformer = Transformer(int(seed), bool(int(trained)))
+        tables.setdefault(transformer, []).append(_row(line))
+    return tables
+
+
+def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *lines])
+
+
+def _lines(path: Path, header: Sequence[str]) -> list[list[str]]:
     with path.open(encoding="utf-8", newline="") as file:
         first, *lines = csv.reader(file)
     if first != header:
         raise ValueError(f"{path} has the columns {first}; {header} were expected.")
-    rows = []
-    for name, level, d_sae, seed, *values in lines:
-        *scores, added, consistency = map(float, values)
-        rows.append(
-            Row(
-                _run(name, float(level), int(d_sae), int(seed)), _scores(scores), added, consistency
-            )
-        )
-    return rows
+    return lines
+
+
+def _line(row: Row) -> list[Any]:
+    return [*row.run, *(f"{value:.6g}" for value in (*row.scores, *row[2:]))]
+
+
+def _row(line: Sequence[str]) -> Row:
+    name, level, d_sae, seed, *numbers = line
+    *scores, added, consistency, code_consistency = map(float, numbers)
+    run = _run(name, float(level), int(d_sae), int(seed))
+    return Row(run, _scores(scores), added, consistency, code_consistency)
 
 
 def _run(contestant: str, level: float, d_sae: int, seed: int) -> Run:
@@ -263,11 +361,14 @@ def _scores(values: Sequence[float]) -> metrics.Scores:
     return metrics.Scores._make(int(v) if kinds[name] is int else v for name, v in named)
 
 
-def _alone(run: Run) -> tuple[metrics.Scores, float]:
+def _alone(run: Run, transformer: Transformer) -> tuple[metrics.Scores, float]:
     torch.set_num_threads(1)
-    return scored(run)
+    return scored(run, transformer)
 
 
 if __name__ == "__main__":
     write(sweep(grid(), workers=2))
     print(f"wrote {FILE.name}")
+    probed = {transformer: sweep(probes(), 2, transformer) for transformer in TRANSFORMERS}
+    write_transformers(probed)
+    print(f"wrote {TRANSFORMERS_FILE.name}")

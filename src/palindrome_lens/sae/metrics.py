@@ -16,6 +16,7 @@ from torch import Tensor
 from palindrome_lens.matching import match
 
 # Whoever scores a dictionary needs these as well, and finds them here.
+from palindrome_lens.sae.gauge import centred_mcc as centred_mcc
 from palindrome_lens.sae.reference import Reference as Reference
 from palindrome_lens.sae.reference import check_finite
 from palindrome_lens.sae.reference import reference as reference
@@ -27,8 +28,6 @@ DENSE = 0.1
 """A latent that fires on a larger share of the samples is dense (Sun et al., arXiv:2506.15679)."""
 ALIGNED = 0.5
 """Least cosine of an atom and a feature's vector at which the atom may carry the feature."""
-TIE = 1e-6
-"""Weight of a cosine beside an F1: it decides where two latents fit a feature equally well."""
 
 
 class Dictionary(Protocol):
@@ -134,6 +133,36 @@ def consistency(
     return agreement(*sorted((first, second), key=len))
 
 
+def code_consistency(
+    first: Float[Tensor, "sample latent"], second: Float[Tensor, "sample other"]
+) -> Agreement:
+    """Agreement of two seeds' codes: |correlation| of latents over the samples, one to one.
+
+    It is the score of Hyvärinen and Morioka (2016) as they use it. It compares when latents are on
+    and how strongly, and so depends on no origin from which directions are measured. The mean is
+    over the larger set, as in :func:`consistency`; a latent that does not vary counts 0.
+
+    Raises:
+        ValueError: a code has no latents, or the numbers of samples differ.
+    """
+    if not first.shape[1] or not second.shape[1] or len(first) != len(second):
+        raise ValueError(
+            f"Codes of shape {tuple(first.shape)} and {tuple(second.shape)} cannot be compared."
+        )
+    correlations = (_standardised(first).T @ _standardised(second)).abs()
+    rows, columns = linear_sum_assignment(correlations.numpy(), maximize=True)
+    larger = max(correlations.shape)
+    return Agreement(float(correlations[rows, columns].sum()) / larger, len(rows))
+
+
+def _standardised(code: Float[Tensor, "sample latent"]) -> Float[Tensor, "sample latent"]:
+    centred = code - code.mean(dim=0)
+    length, size = centred.norm(dim=0), code.norm(dim=0)
+    # What is left of a constant after its mean is taken off is rounding, and no variation.
+    varies = length > 1e-9 * size
+    return torch.where(varies, centred / torch.where(varies, length, 1.0), 0.0)
+
+
 def mean_max_cosine(
     directions: Float[Tensor, "latent d_in"], vectors: Float[Tensor, "feature d_in"]
 ) -> float:
@@ -143,39 +172,6 @@ def mean_max_cosine(
     """
     cosines = F.normalize(vectors, dim=1) @ F.normalize(directions, dim=1).T
     return float(cosines.abs().amax(dim=1).mean())
-
-
-def centred_mcc(
-    directions: Float[Tensor, "latent d_in"],
-    reference: Reference,
-    f1: Float[Tensor, "latent feature"],
-) -> float:
-    """The MCC that is left when each slot may take one vector off all its directions.
-
-    One letter of each slot is always there. Add a vector c to what stands for each of its letters,
-    take c from the decoder's bias, and every reconstruction is as before: the data do not say
-    where the 26 directions have their centre. The reference puts it at 0, and the cosine depends
-    on it. So here latents are paired with features by F1, and by cosine only among equals. For
-    each slot, the c and the lengths s are found that make the sum of ‖s d − c − v‖² over its pairs
-    least (d an atom of length 1, v the feature's vector); then s d − c is compared with v. A
-    feature without a partner counts 0. A single pair can always be fitted; 26 cannot, and a random
-    dictionary says by how much.
-    """
-    cosines = F.normalize(directions, dim=1) @ F.normalize(reference.vectors, dim=1).T
-    fit = (f1 + TIE * cosines.abs()).T
-    rows, columns = linear_sum_assignment(fit.numpy(), maximize=True)
-    total = 0.0
-    for slot in reference.slots.unique():
-        mine = torch.as_tensor(reference.slots[rows] == slot)
-        true = reference.vectors[rows][mine]
-        own = F.normalize(directions[columns][mine], dim=1)
-        # For a given c the best s is d · (v + c); what is left is v + c without its part along d.
-        left = true - own * (own * true).sum(dim=1, keepdim=True)
-        across = len(own) * torch.eye(own.shape[1], dtype=own.dtype) - own.T @ own
-        offset = -torch.linalg.pinv(across, hermitian=True) @ left.sum(dim=0)
-        fitted = own * (own * (true + offset)).sum(dim=1, keepdim=True) - offset
-        total += float(F.cosine_similarity(fitted, true, dim=1).abs().sum())
-    return total / len(reference.vectors)
 
 
 def best_f1(

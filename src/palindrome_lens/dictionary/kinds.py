@@ -1,0 +1,160 @@
+"""Kinds of autoencoders on the same activations: their settings, and a few numbers over seeds.
+
+The chapter on architectures trains each kind once. The same with other seeds is in ``kinds.csv``,
+which ``python -m palindrome_lens.dictionary.kinds`` writes in a few minutes.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from palindrome_lens import training
+from palindrome_lens.circuits.interventions import evaluate_replaced
+from palindrome_lens.dictionary import tables
+from palindrome_lens.sae import metrics
+from palindrome_lens.sae import training as sae_training
+from palindrome_lens.sae.autoencoders import SAEConfig
+from palindrome_lens.task import Task
+from palindrome_lens.tokenizer import encode
+
+FILE = Path(__file__).with_suffix(".csv")
+SEEDS = (0, 1, 2)
+COMMON = SAEConfig(
+    architecture="topk", d_sae=128, k=3, normalise=True, steps=500, batch_size=256, lr=5e-3
+)
+KL: dict[str, Any] = {"sparsity_weight": 0.01, "sparsity_target": 3 / 128}
+JUMP: dict[str, Any] = {"sparsity_weight": 0.03, "threshold": 2.0, "bandwidth": 2.0}
+AUXK: dict[str, Any] = {"aux_weight": 1 / 32}
+SPARSE: dict[str, dict[str, Any]] = {
+    "ReLU + L1": {"architecture": "relu-l1", "sparsity_weight": 0.03},
+    "Gated": {"architecture": "gated", "sparsity_weight": 0.05},
+    "JumpReLU": {"architecture": "jumprelu", **JUMP},
+    "TopK": {"architecture": "topk", **AUXK},
+    "BatchTopK": {"architecture": "batchtopk", **AUXK},
+    "Matryoshka": {"architecture": "matryoshka", **AUXK},
+}
+"""What each kind changes in ``COMMON``. Weights were chosen once, by hand, for about three active
+latents per string."""
+EIGHT: dict[str, dict[str, Any]] = {
+    "GELU + KL": {"architecture": "gelu-kl", **KL},
+    "sigmoid + KL": {"architecture": "sigmoid-kl", **KL},
+    **SPARSE,
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "3 of 128": {},
+    "8 of 512": {"d_sae": 512, "k": 8, "steps": 300},
+}
+"""Two sizes of the TopK kind, tried with several weights of AuxK."""
+WEIGHTS: dict[str, float] = {"0": 0.0, "1/32": 1 / 32, "1": 1.0}
+REVIVAL: dict[str, dict[str, Any]] = {
+    f"{size}, AuxK {name}": {**change, "aux_weight": weight}
+    for size, change in SIZES.items()
+    for name, weight in WEIGHTS.items()
+}
+
+
+class Case(NamedTuple):
+    """A kind, by its name in ``SPARSE`` or ``REVIVAL``, and the seed of the autoencoder."""
+
+    kind: str
+    seed: int
+
+
+class Numbers(NamedTuple):
+    """What was measured of one autoencoder, over all samples."""
+
+    l0: float
+    explained_variance: float
+    dead: int
+    """Latents that are above 0 on no sample."""
+    solved: int
+    """Strings that the model still solves with the reconstruction in place."""
+
+
+class Subject(NamedTuple):
+    """The transformer of seed 0, and what its MLP writes."""
+
+    model: TransformerBridge
+    tokens: Int64[Tensor, "strings length"]
+    x: Float[Tensor, "strings d_in"]
+
+
+def config(case: Case) -> SAEConfig:
+    """The whole configuration of a case.
+
+    Raises:
+        KeyError: an unknown kind.
+    """
+    change = (EIGHT | REVIVAL)[case.kind]
+    return SAEConfig(**{**COMMON.model_dump(), **change, "seed": case.seed})
+
+
+@cache
+def subject() -> Subject:
+    """What all cases of the table are trained on and measured with."""
+    task = Task()
+    tokens = encode(task, task.strings())
+    model = training.solving(task, [0])[0]
+    return Subject(model, tokens, sae_training.flat_activations(model, tokens, COMMON.hook))
+
+
+def measured(
+    material: Subject,
+    data: Float[Tensor, "samples d_in"],
+    latents: Float[Tensor, "samples d_sae"],
+    rebuilt: Float[Tensor, "samples d_in"],
+    hook: str,
+) -> Numbers:
+    """The numbers of one autoencoder, from its code and its reconstructions of ``data``."""
+    values = rebuilt.reshape(len(material.tokens), material.tokens.shape[1] - 1, -1)
+    run = evaluate_replaced(material.model, material.tokens, hook, values)
+    return Numbers(
+        metrics.l0(latents),
+        metrics.explained_variance(data, rebuilt),
+        int((metrics.firing_counts(latents) == 0).sum()),
+        int(run.solved(Task()).sum()),
+    )
+
+
+def measure(case: Case) -> Numbers:
+    """The numbers of a case, with an autoencoder from the store or trained on the spot."""
+    material = subject()
+    sae = sae_training.trained(config(case), material.x).autoencoder
+    with torch.no_grad():
+        latents = sae.encode(material.x)
+        rebuilt = sae.decode(latents)
+    return measured(material, material.x, latents, rebuilt, COMMON.hook)
+
+
+def cases() -> list[Case]:
+    """All cases of the table, seed by seed."""
+    return [Case(kind, seed) for seed in SEEDS for kind in (*SPARSE, *REVIVAL)]
+
+
+def ordered_differently(rows: list[Numbers]) -> tuple[int, int]:
+    """How many pairs explained variance and strings solved order differently, and of how many.
+
+    A pair that agrees in either is not counted as ordered differently.
+    """
+    pairs = [(a, b) for i, a in enumerate(rows) for b in rows[:i]]
+    different = [
+        (a.explained_variance - b.explained_variance) * (a.solved - b.solved) < 0 for a, b in pairs
+    ]
+    return sum(different), len(pairs)
+
+
+def read() -> dict[Case, Numbers]:
+    """The table that the command wrote."""
+    return tables.read(FILE, Case, Numbers)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    tables.write(FILE, {case: measure(case) for case in tqdm(cases(), disable=None)})
+    print(f"wrote {FILE.name}")
