@@ -7,7 +7,7 @@ computed once for each such pair, and the weights of a LayerNorm are multiplied 
 behind it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge.sources.native.model import NativeModel
 
 Parameters = Mapping[str, Float[Tensor, "model *shape"]]
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+Activation = Callable[[Tensor], Tensor]
+ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 class Stack:
@@ -61,8 +62,8 @@ class Stack:
                 split = _projected(weights, name, residual, cfg.n_heads, cfg.d_head)
                 q, key, v = (part.view(k * n, length, *part.shape[2:]) for part in split)
             # (model·strings, head, position, d_head)
-            heads = [part.transpose(1, 2) for part in (q, key, v)]
-            read = F.scaled_dot_product_attention(*heads, is_causal=True)
+            q, key, v = (part.transpose(1, 2) for part in (q, key, v))
+            read = F.scaled_dot_product_attention(q, key, v, is_causal=True)
             read = read.transpose(1, 2).reshape(k, n * length, -1)
             residual = residual + _linear(weights, f"{name}.attn.o", read)
             if not cfg.attn_only:

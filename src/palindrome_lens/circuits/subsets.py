@@ -109,8 +109,10 @@ class _Graph(NamedTuple):
     wanted: Int64[Tensor, "strings"]
 
     def of_strings(self, rows: Int64[Tensor, "row"]) -> "_Graph":
-        parts = [part if len(part) == 1 else part[rows] for part in (self.rest, self.absent_mlp)]
-        return _Graph(self.nodes, self.own[:, rows], *parts, self.wanted[rows])
+        rest, absent_mlp = (
+            part if len(part) == 1 else part[rows] for part in (self.rest, self.absent_mlp)
+        )
+        return _Graph(self.nodes, self.own[:, rows], rest, absent_mlp, self.wanted[rows])
 
 
 def _graph(
