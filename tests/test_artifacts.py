@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -282,3 +284,47 @@ def test_nothing_on_disk_is_a_pickle(store: Path) -> None:
 def test_a_record_says_what_made_it(store: Path) -> None:
     find_or_make("a", MADE_FROM, [], make)
     assert json.loads(only(store, ".json").read_bytes())["made_from"] == MADE_FROM
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+import torch
+from palindrome_lens import artifacts
+
+def make():
+    with Path(sys.argv[1]).open("a") as file:
+        file.write("made ")
+    time.sleep(1)
+    return {"x": torch.ones(2)}
+
+artifacts.find_or_make("slow", {"a": 1}, [], make)
+"""
+
+
+def test_of_two_processes_that_want_an_artifact_one_makes_it(tmp_path: Path) -> None:
+    env = {**os.environ, "PALINDROME_LENS_STORE": str(tmp_path / "store")}
+    said = tmp_path / "said.txt"
+    started = [
+        subprocess.Popen([sys.executable, "-c", WAITING, str(said)], env=env) for _ in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    assert said.read_text() == "made "
+
+
+def test_several_artifacts_are_made_at_once_and_only_those_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path))
+    asked: list[list[int]] = []
+
+    def make(missing: list[int]) -> list[artifacts.Tensors]:
+        asked.append(missing)
+        return [{"x": torch.full((1,), float(i))} for i in missing]
+
+    settings = [{"n": n} for n in range(4)]
+    artifacts.find_or_make("x", settings[2], [], lambda: {"x": torch.full((1,), 20.0)})
+    tensors = artifacts.find_or_make_all("x", settings, [], make)
+    assert [float(content["x"]) for content in tensors] == [0, 1, 20, 3]
+    artifacts.find_or_make_all("x", settings, [], make)
+    assert asked == [[0, 1, 3]]
