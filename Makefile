@@ -17,7 +17,7 @@ SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book again pdf links test lab refresh check format matrix letters leaderboard saelens bench shots lock clean
+.PHONY: help book again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -68,7 +68,10 @@ matrix: $(INSTALLED)/test-$(MADE_FROM) ## run the tests as on three kinds of CPU
 letters: $(INSTALLED)/book-$(MADE_FROM) ## train and test every model with withheld letters, and write their table
 	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.circuits.threshold
 
-leaderboard: $(INSTALLED)/book-$(MADE_FROM) ## train and score every autoencoder of the leaderboard, and write its table
+dictionaries: $(INSTALLED)/book-$(MADE_FROM) ## train and test the dictionaries of several transformers and seeds, and write their tables
+	@for each in repeats kinds verdicts; do OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.dictionary.$$each || exit 1; done
+
+leaderboard: $(INSTALLED)/book-$(MADE_FROM) ## train and score every autoencoder of the leaderboard, and write its two tables
 	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.sae.leaderboard
 
 saelens: $(INSTALLED)/book-$(MADE_FROM) $(SAELENS_INSTALLED) ## hold exported and imported autoencoders against SAELens, and write the result
