@@ -1,17 +1,21 @@
-"""The README's table of findings: its words are written by hand, its numbers by the run."""
+"""The README's table and picture of findings: the words are written by hand, the numbers by the run."""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from palindrome_lens.book import picture
 from palindrome_lens.claims import Claim
 
+PICTURE = re.compile(r"!\[[^\]]*\]\(book/mirror\.svg\)")
 TABLE = re.compile(r"(<!-- claims:.*?-->\n)(.*?)(<!-- /claims -->)", re.DOTALL)
 ROW = re.compile(r"^\| (?P<words>[^|]+) \| `(?P<id>[a-z]+\.[a-z0-9-]+)` \|.*$", re.MULTILINE)
 
 
 def filled(text: str, claims: Iterable[Claim]) -> str:
     """The README with the number, the denominator and the control of each claim in its table.
+
+    The picture's text, for readers who cannot see it, follows the claims as the picture does.
 
     Raises:
         ValueError: a row names a claim that is not stated, or there is no table.
@@ -29,8 +33,10 @@ def filled(text: str, claims: Iterable[Claim]) -> str:
     table = TABLE.search(text)
     if table is None:
         raise ValueError("README.md has no table of claims.")
-    rows = ROW.sub(row, table[2])
-    return text[: table.start(2)] + rows + text[table.end(2) :]
+    text = text[: table.start(2)] + ROW.sub(row, table[2]) + text[table.end(2) :]
+    if least := picture.least_weights(stated.values()):
+        text = PICTURE.sub(f"![{picture.alternative(least)}](book/mirror.svg)", text)
+    return text
 
 
 def fill(claims: Iterable[Claim], path: Path) -> None:
