@@ -1,4 +1,4 @@
-"""The README's table and picture of findings: the words are written by hand, the numbers by the run."""
+"""The README's findings: their words are written by hand, their numbers by the run."""
 
 import re
 from collections.abc import Iterable
