@@ -77,9 +77,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def test_the_page_has_both_numbers(built: Built) -> None:
     table = words(built.page("book/index").partition("<table")[2].partition("</table>")[0])
-    assert table.endswith("1 18 coin.sum They add up to ….")
+    assert table.endswith("They add up to …. 1 18")
     assert "gone" not in table
 
 
 def test_a_control_is_quoted(built: Built) -> None:
-    assert "Twin: 1 ." in words(built.page("book/index"))
+    assert "Twin: Control: 1 ." in words(built.page("book/index"))

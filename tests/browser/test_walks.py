@@ -37,8 +37,8 @@ class Reader:
         self.clicks = 0
 
     def sees(self, text: str, within: str = "main") -> None:
-        """Fails unless the text is rendered; runs of white space count as one blank."""
-        rendered = " ".join(self.page.locator(within).first.inner_text().split())
+        """Fails unless the text is rendered; runs of white space count as one blank, ’ as '."""
+        rendered = " ".join(self.page.locator(within).first.inner_text().split()).replace("’", "'")
         assert " ".join(text.split()) in rendered, f"{text!r} is not to be seen"
 
     def click(self, text: str, within: str = "main") -> None:

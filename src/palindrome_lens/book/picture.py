@@ -65,8 +65,8 @@ def mirror_svg(least: Mapping[int, Claim]) -> str:
 
     The number on an arrow, and its width, is the least attention weight on any string.
     """
-    cases, _, models = least[4].denominator.partition(" in ")
-    notes = ["least weight on", f"any of {cases}", f"in {models}"]
+    count, _, cases = least[4].denominator.partition(" ")
+    notes = ["least weight", f"on any of {count}", cases]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="mirror" role="img" '

@@ -180,27 +180,24 @@ class ClaimsAgainDirective(SphinxDirective):
         path = Path(self.env.srcdir) / AGAIN
         self.env.note_dependency(str(path))
         book = stated_in(self.env)
-        rows = []
+        lines = ["| stated | in the book | again |", "| --- | --- | --- |"]
         for other in claims.read(path):
             if other.id in book:
-                cells = [f"{{claim}}`{other.id}`", other.text, f"`{other.id}`"]
-                rows.append(f"| {' | '.join([*cells, other.sentence_without_number])} |")
-        head = [
-            "| in the book | again | claim | what was stated again |",
-            "| --- | --- | --- | --- |",
-        ]
-        return self.parse_text_to_nodes("\n".join([*head, *rows]))
+                cells = [other.sentence_without_number, f"{{claim}}`{other.id}`", other.text]
+                lines.append(f"| {' | '.join(cells)} |")
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 class ControlRole(SphinxRole):
-    """``{control}`chapter.subject```: the control of a claim, in the words of the run."""
+    """``{control}`chapter.subject```: "Control:", and that of a claim in the words of the run."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         stated = stated_in(self.env).get(self.text)
         if stated is None:
             _warn_unknown(self.env, self.text, self.get_location())
             return [nodes.inline("", self.text)], []
-        return [nodes.inline("", stated.control.replace("`", ""), classes=["claim-control"])], []
+        words = f"Control: {stated.control.replace('`', '')}"
+        return [nodes.inline("", words, classes=["claim-control"])], []
 
 
 def _warn_unknown(env: BuildEnvironment, target: str, location: str) -> None:
