@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import papermill
-
 from palindrome_lens import claims
 from palindrome_lens.book import normal
-from palindrome_lens.book.execute import KERNEL_STARTS_WITHIN_S, QUIET, OwnKernel
+from palindrome_lens.book.execute import in_memory
 from palindrome_lens.book.progress import say
 from palindrome_lens.book.project import Project
 
@@ -23,25 +21,14 @@ def again(project: Project, names: Sequence[str], parameters: Mapping[str, Any])
     """Run notebooks with these parameters, and write what they claim.
 
     Raises:
+        NotebookError: there is no such notebook.
         PapermillExecutionError: a cell failed.
-        ValueError: two claims share an id.
     """
+    changed = ", ".join(f"{key} = {value}" for key, value in parameters.items())
     stated: list[claims.Claim] = []
     for name in project.chosen(names):
-        say(
-            f"{name} runs with {', '.join(f'{key} = {value}' for key, value in parameters.items())}"
-        )
-        ran = papermill.execute_notebook(
-            normal.read_source(project.source(name)),
-            None,
-            parameters=dict(parameters),
-            kernel_name=normal.KERNEL,
-            kernel_manager_class=OwnKernel,
-            start_timeout=KERNEL_STARTS_WITHIN_S,
-            extra_arguments=QUIET,
-            cwd=project.notebooks,
-            progress_bar=False,
-        )
-        stated += claims.of_cells(ran.cells)
+        say(f"{name} runs with {changed}")
+        source = normal.read_source(project.source(name))
+        stated += claims.of_cells(in_memory(project, source, parameters=dict(parameters)).cells)
     claims.write(stated, project.root / FILE)
     say(f"Wrote {FILE}")

@@ -148,17 +148,7 @@ def run(project: Project, name: str) -> NotebookNode:
     source = normal.read_source(project.source(name))
     with Progress(name, source.cells) as progress:
         try:
-            ran = papermill.execute_notebook(
-                source,
-                None,
-                kernel_name=normal.KERNEL,
-                kernel_manager_class=OwnKernel,
-                start_timeout=KERNEL_STARTS_WITHIN_S,
-                extra_arguments=QUIET,
-                cwd=project.notebooks,
-                progress_bar=False,
-                on_cell_start=progress.cell_starts,
-            )
+            ran = in_memory(project, source, on_cell_start=progress.cell_starts)
         except PapermillExecutionError as error:
             raise NotebookError(_failure(project, name, source.cells, error)) from error
         except RuntimeError as error:
@@ -166,6 +156,26 @@ def run(project: Project, name: str) -> NotebookNode:
             path = project.shown(project.source(name))
             raise NotebookError(f"{path}, {where}: the kernel stopped. {error}") from error
     return normal.with_outputs(source, ran.cells)
+
+
+def in_memory(project: Project, source: NotebookNode, **options: Any) -> NotebookNode:
+    """What papermill makes of a notebook in ``notebooks/``; nothing is written.
+
+    Raises:
+        PapermillExecutionError: a cell failed.
+        RuntimeError: the kernel died.
+    """
+    return papermill.execute_notebook(
+        source,
+        None,
+        kernel_name=normal.KERNEL,
+        kernel_manager_class=OwnKernel,
+        start_timeout=KERNEL_STARTS_WITHIN_S,
+        extra_arguments=QUIET,
+        cwd=project.notebooks,
+        progress_bar=False,
+        **options,
+    )
 
 
 def _failure(
