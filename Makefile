@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-BOOK := $(PY) -m palindrome_lens.book
+BOOK := $(PY) -m claimbook
 
 # An environment is named by the content of what it was made from (and by where it lies, which an
 # editable installation remembers): when that changes, or an installation was interrupted, it is

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from palindrome_lens.book import outputs
-from palindrome_lens.book.project import Project
+from claimbook import outputs
+from claimbook.project import Project
 
 # Two threads gain nothing for models of this size, and on a busy machine they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,6 +1,5 @@
 """Artifacts on disk: whole or absent, and never mistaken for another."""
 
-import importlib.util
 import json
 import logging
 import multiprocessing
@@ -9,13 +8,13 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from claimbook.provenance import Library, code_behind
 from palindrome_lens import artifacts
 from palindrome_lens.artifacts import (
     ArtifactError,
@@ -27,6 +26,7 @@ from palindrome_lens.artifacts import (
     write,
 )
 from palindrome_lens.model import ModelConfig
+from palindrome_lens.sae import leaderboard
 from palindrome_lens.sae import training as sae_training
 from palindrome_lens.sae.autoencoders import SAEConfig
 from palindrome_lens.task import Task
@@ -34,6 +34,7 @@ from palindrome_lens.tokenizer import encode
 from palindrome_lens.training import Recipe, trained
 
 TENSORS = {"weight": torch.arange(6.0, dtype=torch.float64).reshape(2, 3), "n": torch.tensor(7)}
+BY = "palindrome_lens.config"
 MADE_FROM = {"lr": 0.01, "task": {"alphabet": "ab"}}
 
 
@@ -43,13 +44,24 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def module(path: Path, source: str) -> ModuleType:
-    path.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package in which ``training`` imports ``model``, which imports ``helper``."""
+    folder = tmp_path / "src" / "tinylens"
+    folder.mkdir(parents=True)
+    sources = {
+        "__init__": "",
+        "training": "from tinylens import model",
+        "model": "from tinylens import helper",
+        "helper": "STEPS = 1",
+        "figures": "",
+    }
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(f"{source}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(folder.parent)
+    code_behind.cache_clear()
+    yield folder
+    code_behind.cache_clear()
 
 
 def same(a: Tensors, b: Tensors) -> bool:
@@ -131,31 +143,38 @@ def test_the_order_of_a_configuration_does_not_matter(tmp_path: Path) -> None:
     turned = dict(reversed(MADE_FROM.items()))
     write(tmp_path / "a", TENSORS, MADE_FROM)
     assert same(read(tmp_path / "a", turned), TENSORS)
-    assert key(MADE_FROM, []) == key(turned, [])
+    assert key(MADE_FROM, BY) == key(turned, BY)
 
 
-def test_the_key_follows_configuration_and_code(tmp_path: Path) -> None:
-    first = module(tmp_path / "first.py", "STEPS = 1\n")
-    copy = module(tmp_path / "copy.py", "STEPS = 1\n")
-    other = module(tmp_path / "other.py", "STEPS = 2\n")
-    assert key(MADE_FROM, [first]) == key(MADE_FROM, [copy])
-    assert key(MADE_FROM, [first]) != key(MADE_FROM, [other])
-    assert key(MADE_FROM, [first]) != key(MADE_FROM, [])
-    assert key(MADE_FROM, [first]) != key({**MADE_FROM, "lr": 0.02}, [first])
+def test_the_key_follows_configuration_and_code() -> None:
+    assert key(MADE_FROM, BY) == key(MADE_FROM, BY)
+    assert key(MADE_FROM, BY) != key(MADE_FROM, "palindrome_lens.sae.training")
+    assert key(MADE_FROM, BY) != key({**MADE_FROM, "lr": 0.02}, BY)
 
 
 def test_an_artifact_is_made_once(store: Path) -> None:
-    assert same(find_or_make("a", MADE_FROM, [artifacts], make), TENSORS)
-    assert same(find_or_make("a", MADE_FROM, [artifacts], refuse), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, BY, make), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, BY, refuse), TENSORS)
     assert len(list(store.iterdir())) == 2
 
 
-def test_other_code_makes_it_again(tmp_path: Path) -> None:
-    first = module(tmp_path / "first.py", "STEPS = 1\n")
-    other = module(tmp_path / "other.py", "STEPS = 2\n")
-    find_or_make("a", MADE_FROM, [first], make)
-    changed = {"weight": torch.zeros(1)}
-    assert same(find_or_make("a", MADE_FROM, [other], lambda: changed), changed)
+@pytest.mark.parametrize(("changed", "again"), [("helper", True), ("figures", False)])
+def test_a_change_deep_below_the_code_makes_it_again(
+    package: Path, changed: str, again: bool
+) -> None:
+    find_or_make("a", MADE_FROM, "tinylens.training", make)
+    with (package / f"{changed}.py").open("a", encoding="utf-8") as file:
+        file.write("STEPS = 2\n")
+    code_behind.cache_clear()  # as in a new process
+    other = {"weight": torch.zeros(1)}
+    made = find_or_make("a", MADE_FROM, "tinylens.training", lambda: other)
+    assert same(made, other if again else TENSORS)
+
+
+def test_scores_depend_on_the_code_that_splices_reconstructions_in() -> None:
+    library = Library.of(["palindrome_lens"])
+    assert "palindrome_lens.sae.splicing" in library.reached([leaderboard.MADE_BY])
+    assert not any("figures" in module for module in library.reached([leaderboard.MADE_BY]))
 
 
 def truncate(path: Path) -> None:
@@ -180,17 +199,17 @@ def flip(path: Path) -> None:
 def test_a_damaged_artifact_is_reported_and_made_again(
     store: Path, caplog: pytest.LogCaptureFixture, suffix: str, damage: Callable[[Path], None]
 ) -> None:
-    find_or_make("a", MADE_FROM, [], make)
+    find_or_make("a", MADE_FROM, BY, make)
     damage(only(store, suffix))
     with caplog.at_level(logging.WARNING):
-        assert same(find_or_make("a", MADE_FROM, [], make), TENSORS)
+        assert same(find_or_make("a", MADE_FROM, BY, make), TENSORS)
     (record,) = caplog.records
     assert record.levelname == "WARNING" and "It is made again." in record.getMessage()
-    assert same(find_or_make("a", MADE_FROM, [], refuse), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, BY, refuse), TENSORS)
 
 
 def test_making_something_new_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    find_or_make("a", MADE_FROM, [], make)
+    find_or_make("a", MADE_FROM, BY, make)
     assert not caplog.records
 
 
@@ -205,7 +224,7 @@ def _write_and_die(at: str, call: int) -> None:
         return usual(*arguments)
 
     setattr(owner, at, deadly)
-    find_or_make("a", MADE_FROM, [], make)
+    find_or_make("a", MADE_FROM, BY, make)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -219,19 +238,19 @@ def test_a_writer_that_is_killed_leaves_nothing_that_can_be_read(
     writer.join(timeout=60)
     assert writer.exitcode == -signal.SIGKILL
     assert list(store.iterdir()) and not list(store.glob("[!.]*.json"))
-    assert same(find_or_make("a", MADE_FROM, [], make), TENSORS)
-    assert same(find_or_make("a", MADE_FROM, [], refuse), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, BY, make), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, BY, refuse), TENSORS)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_writer_killed_while_it_repairs_leaves_nothing_that_can_be_read(store: Path) -> None:
-    find_or_make("a", MADE_FROM, [], lambda: {"weight": torch.ones(3)})
+    find_or_make("a", MADE_FROM, BY, lambda: {"weight": torch.ones(3)})
     truncate(only(store, ".safetensors"))
     writer = multiprocessing.get_context("fork").Process(target=_write_and_die, args=("replace", 2))
     writer.start()
     writer.join(timeout=60)
     assert writer.exitcode == -signal.SIGKILL
-    assert same(find_or_make("a", MADE_FROM, [], make), TENSORS)
+    assert same(find_or_make("a", MADE_FROM, BY, make), TENSORS)
 
 
 def test_a_failure_while_making_leaves_nothing(store: Path) -> None:
@@ -239,7 +258,7 @@ def test_a_failure_while_making_leaves_nothing(store: Path) -> None:
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        find_or_make("a", MADE_FROM, [], fail)
+        find_or_make("a", MADE_FROM, BY, fail)
     assert not store.exists() or not list(store.iterdir())
 
 
@@ -282,7 +301,7 @@ def test_nothing_on_disk_is_a_pickle(store: Path) -> None:
 
 
 def test_a_record_says_what_made_it(store: Path) -> None:
-    find_or_make("a", MADE_FROM, [], make)
+    find_or_make("a", MADE_FROM, BY, make)
     assert json.loads(only(store, ".json").read_bytes())["made_from"] == MADE_FROM
 
 
@@ -290,6 +309,7 @@ WAITING = """
 import sys, time
 from pathlib import Path
 import torch
+from claimbook.provenance import Library, code_behind
 from palindrome_lens import artifacts
 
 def make():
@@ -298,7 +318,7 @@ def make():
     time.sleep(1)
     return {"x": torch.ones(2)}
 
-artifacts.find_or_make("slow", {"a": 1}, [], make)
+artifacts.find_or_make("slow", {"a": 1}, "palindrome_lens.config", make)
 """
 
 
@@ -323,8 +343,8 @@ def test_several_artifacts_are_made_at_once_and_only_those_that_are_missing(
         return [{"x": torch.full((1,), float(i))} for i in missing]
 
     settings = [{"n": n} for n in range(4)]
-    artifacts.find_or_make("x", settings[2], [], lambda: {"x": torch.full((1,), 20.0)})
-    tensors = artifacts.find_or_make_all("x", settings, [], make)
+    artifacts.find_or_make("x", settings[2], BY, lambda: {"x": torch.full((1,), 20.0)})
+    tensors = artifacts.find_or_make_all("x", settings, BY, make)
     assert [float(content["x"]) for content in tensors] == [0, 1, 20, 3]
-    artifacts.find_or_make_all("x", settings, [], make)
+    artifacts.find_or_make_all("x", settings, BY, make)
     assert asked == [[0, 1, 3]]

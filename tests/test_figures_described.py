@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from palindrome_lens.book.markup.renderers import CIRCUITSVIS_MIME, PLOTLY_MIME
+from claimbook import mime
 
 ROOT = Path(__file__).parents[1]
 LEAST_LENGTH = 60
@@ -32,11 +32,11 @@ def figures_in(notebook: dict[str, Any], chapter: str) -> Iterator[Figure]:
         code = "".join(cell["source"])
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            if PLOTLY_MIME in data:
-                meta = data[PLOTLY_MIME]["layout"].get("meta") or {}
+            if mime.PLOTLY in data:
+                meta = data[mime.PLOTLY]["layout"].get("meta") or {}
                 yield Figure(f"{chapter}: {name}", meta.get("alt", ""), code)
-            if CIRCUITSVIS_MIME in data:
-                yield Figure(f"{chapter}: {name}", data[CIRCUITSVIS_MIME].get("alt", ""), code)
+            if mime.CIRCUITSVIS in data:
+                yield Figure(f"{chapter}: {name}", data[mime.CIRCUITSVIS].get("alt", ""), code)
 
 
 def computed(code: str) -> bool:

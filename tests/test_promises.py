@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from palindrome_lens import claims
-from palindrome_lens.book import picture, readme
+from claimbook import claims, pictures, readme
+from claimbook.project import Project
+from palindrome_lens.pages.mirror import picture
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -54,9 +55,15 @@ def test_a_claim_that_moves_by_a_fifth_of_a_percent_is_noticed(id: str) -> None:
     assert len(departures(moved, reference)) == 1
 
 
+def drawn() -> tuple[list[claims.Claim], dict[str, pictures.Picture]]:
+    """The committed claims, and the pictures that are drawn from them."""
+    stated = claims.read(COMMITTED)
+    return stated, pictures.drawn(Project(ROOT).pictures, stated)
+
+
 def test_the_readme_says_what_the_claims_say() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.filled(text, claims.read(COMMITTED)) == text
+    assert readme.filled(text, *drawn()) == text
     assert len(shown_in(text)) >= 10
 
 
@@ -87,25 +94,24 @@ def test_each_claim_of_a_first_page_about_the_model_is_about_several(page: str) 
     assert [id for id, words in said.items() if not several.search(words)] == []
 
 
-def test_the_picture_is_drawn_from_the_claims(tmp_path: Path) -> None:
-    drawn = tmp_path / "mirror.svg"
-    picture.draw(claims.read(COMMITTED), drawn)
-    assert drawn.read_bytes() == (ROOT / "book" / "mirror.svg").read_bytes()
+def test_the_picture_is_drawn_from_the_claims() -> None:
+    (path, drawing), *others = drawn()[1].items()
+    assert not others
+    assert drawing.svg == (ROOT / path).read_text(encoding="utf-8")
 
 
 def test_the_readme_shows_the_picture_and_says_what_is_seen_in_it() -> None:
     least = picture.least_weights(claims.read(COMMITTED))
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"![{picture.alternative(least)}](book/mirror.svg)" in text
-    drawn = picture.mirror_svg(least)
+    svg = picture.mirror_svg(least)
     assert all(
-        one.text in drawn and one.text in picture.alternative(least) for one in least.values()
+        claim.text in svg and claim.text in picture.alternative(least) for claim in least.values()
     )
 
 
-def test_without_its_claims_the_picture_is_not_drawn(tmp_path: Path) -> None:
-    picture.draw([], tmp_path / "mirror.svg")
-    assert not (tmp_path / "mirror.svg").exists()
+def test_without_its_claims_the_picture_is_not_drawn() -> None:
+    assert pictures.drawn(Project(ROOT).pictures, []) == {}
 
 
 def test_pages_without_code_type_no_measured_number_by_hand() -> None:

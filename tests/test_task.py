@@ -54,6 +54,16 @@ def test_the_mirror_position_holds_the_letter_to_be_copied(task: Task) -> None:
             assert text[task.mirror_position(position)] == text[position + 1]
 
 
+def test_a_query_and_the_slot_that_it_copies_lead_to_each_other() -> None:
+    assert [Task().slot_of(query) for query in (4, 5, 6)] == [2, 1, 0]
+    assert [Task().query_of(slot) for slot in (0, 1, 2)] == [6, 5, 4]
+    for missing in (-1, 3):
+        with pytest.raises(ValueError, match=f"The slot is {missing}; 0 to 2 exist"):
+            Task().query_of(missing)
+    with pytest.raises(ValueError, match="Position 3 predicts no mirrored letter"):
+        Task().slot_of(3)
+
+
 def test_the_mirror_position_is_the_one_in_the_first_half() -> None:
     assert [Task().mirror_position(p) for p in (4, 5, 6)] == [3, 2, 1]
 

@@ -18,12 +18,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from claimbook import mime
 from palindrome_lens import figures
-from palindrome_lens.book import picture
-from palindrome_lens.book.markup.renderers import PLOTLY_MIME
+from palindrome_lens.pages.mirror import picture
 
 ROOT = Path(__file__).parents[1]
-STYLE = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")
+STYLE = (ROOT / "src" / "claimbook" / "static" / "book.css").read_text(encoding="utf-8")
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#7F7F7F"]
 
 EYES = {
@@ -197,7 +197,7 @@ def series() -> Iterator[tuple[str, str, str, int]]:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):
-                data = output.get("data", {}).get(PLOTLY_MIME, {}).get("data", [])
+                data = output.get("data", {}).get(mime.PLOTLY, {}).get("data", [])
                 named = [trace for trace in data if "name" in trace and not _is_level(trace)]
                 for trace in named:
                     yield path.stem, trace["name"], _colour(trace), len(named)

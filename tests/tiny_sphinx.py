@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sphinx.testing.util import SphinxTestApp
 
 CONF = """
-extensions = ["myst_nb", "palindrome_lens.book.markup.sphinx_ext"]
+extensions = ["myst_nb", "claimbook.markup.sphinx_ext"]
 nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath"]
 html_math_renderer = "mathml"

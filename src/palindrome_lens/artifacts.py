@@ -1,25 +1,26 @@
 """Models on disk: safetensors and JSON, found by what made them, checked when read.
 
 An artifact is a pair of files, ``NAME-KEY.safetensors`` (the tensors) and ``NAME-KEY.json`` (what
-made them, and the checksum of the tensors). ``KEY`` is a hash of the configuration and the code
+made them, and the checksum of the tensors). ``KEY`` is a hash of the configuration and of the code
 that were used, so an artifact of other settings or of older code is never found, only replaced.
+The code is that of the module that makes it and of all that this one imports in turn.
 """
 
 import hashlib
-import inspect
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from filelock import FileLock
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+
+from claimbook.provenance import code_behind
 
 logger = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
@@ -41,12 +42,10 @@ def store() -> Path:
     return base / "_build" / "artifacts"
 
 
-def key(made_from: Mapping[str, Any], code: Iterable[ModuleType]) -> str:
-    """A short hash of a configuration (anything JSON can hold) and the source of modules."""
-    digest = hashlib.sha256(_canonical(made_from).encode())
-    for module in code:
-        digest.update(inspect.getsource(module).encode())
-    return digest.hexdigest()[:16]
+def key(made_from: Mapping[str, Any], made_by: str) -> str:
+    """A short hash of a configuration (anything JSON can hold) and of the code behind a module."""
+    text = f"{_canonical(made_from)} {code_behind(made_by)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fingerprint(tensor: Tensor) -> str:
@@ -57,21 +56,23 @@ def fingerprint(tensor: Tensor) -> str:
 def find_or_make(
     name: str,
     made_from: Mapping[str, Any],
-    code: Iterable[ModuleType],
+    made_by: str,
     make: Callable[[], Tensors],
 ) -> Tensors:
     """The tensors that ``make`` returns, from disk where the same code made them before.
 
+    ``made_by`` is the name of the module whose code decides what they are.
+
     A damaged artifact is reported through ``logging`` and made again. Of several processes that
     want an artifact at the same time one makes it, and the others wait.
     """
-    return find_or_make_all(name, [made_from], code, lambda missing: [make()])[0]
+    return find_or_make_all(name, [made_from], made_by, lambda missing: [make()])[0]
 
 
 def find_or_make_all(
     name: str,
     made_from: Sequence[Mapping[str, Any]],
-    code: Iterable[ModuleType],
+    made_by: str,
     make: Callable[[list[int]], Iterable[Tensors]],
 ) -> list[Tensors]:
     """Several artifacts, like :func:`find_or_make`; those that are missing are made at once.
@@ -79,8 +80,7 @@ def find_or_make_all(
     Args:
         make: is given the places of the missing ones in ``made_from``, and returns their tensors.
     """
-    modules = list(code)
-    paths = [store() / f"{name}-{key(settings, modules)}" for settings in made_from]
+    paths = [store() / f"{name}-{key(settings, made_by)}" for settings in made_from]
     tensors = [_find(path, settings) for path, settings in zip(paths, made_from, strict=True)]
     absent = sorted({path for path, content in zip(paths, tensors, strict=True) if content is None})
     if not absent:

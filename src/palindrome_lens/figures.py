@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palindrome_lens.claims import SIGNIFICANT, rounded
+from claimbook.claims import SIGNIFICANT, rounded
 
 BLUE, VERMILION, GREEN, PINK = "#276EA2", "#C94E07", "#0C9D73", "#CB77A8"
 ORANGE, SKY, VIOLET, GREY = "#C3840F", "#5996D8", "#685FD1", "#6C7276"

@@ -90,6 +90,24 @@ class Task(Config):
             )
         return 2 * self.half_length + 1 - position
 
+    def slot_of(self, query: int) -> int:
+        """The slot (the place of a free letter, counted from 0) that ``query`` must copy.
+
+        Raises:
+            ValueError: the target of ``query`` is not a letter of the mirrored half.
+        """
+        return self.mirror_position(query) - 1
+
+    def query_of(self, slot: int) -> int:
+        """The position that must copy the letter in a slot.
+
+        Raises:
+            ValueError: there is no such slot.
+        """
+        if slot not in range(self.half_length):
+            raise ValueError(f"The slot is {slot}; 0 to {self.half_length - 1} exist.")
+        return 2 * self.half_length - slot
+
     def string(self, letters: str) -> str:
         """The string whose first half is ``letters``."""
         return f"{BEGIN}{letters}{BAR}{letters[::-1]}{END}"

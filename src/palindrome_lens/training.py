@@ -7,9 +7,7 @@ numbers differ.
 
 import itertools
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -19,10 +17,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
-import palindrome_lens.model
-import palindrome_lens.stacked
-import palindrome_lens.task
-import palindrome_lens.tokenizer
 from palindrome_lens import artifacts
 from palindrome_lens.config import Config
 from palindrome_lens.model import ModelConfig, hooked, init_model
@@ -325,7 +319,7 @@ def trained(
         is_stored = False
         return _to_store(*train(task, config, recipe, log, **kwargs))
 
-    tensors = artifacts.find_or_make("model", _settings(task, config, recipe), _code(), make)
+    tensors = artifacts.find_or_make("model", _settings(task, config, recipe), __name__, make)
     result = _from_store(task, config, tensors)
     if log and is_stored:
         for row in _rows(result.history, recipe):
@@ -351,7 +345,7 @@ def trained_together(
                 yield _to_store(model, history)
 
     made_from = [_settings(task, *pair) for pair in zip(configs, recipes, strict=True)]
-    stored = artifacts.find_or_make_all("model", made_from, _code(), make)
+    stored = artifacts.find_or_make_all("model", made_from, __name__, make)
     return [
         _from_store(task, config, tensors) for config, tensors in zip(configs, stored, strict=True)
     ]
@@ -413,7 +407,7 @@ def checkpoints(
         return {name: torch.stack([weights[name] for weights in kept]) for name in kept[0]}
 
     made_from = {**_settings(task, config, recipe), "steps": wanted}
-    tensors = artifacts.find_or_make("checkpoints", made_from, _code(), make)
+    tensors = artifacts.find_or_make("checkpoints", made_from, __name__, make)
     found = {}
     for i, step in enumerate(wanted):
         native = init_model(config, task).to(tensors["head.weight"].dtype)
@@ -436,9 +430,3 @@ def _rows(history: History, recipe: Recipe) -> Iterator[dict[str, float]]:
         row = {"step": step, "train_loss": loss, "lr": recipe.learning_rate(step)}
         yield row | ({"test_loss": tested[step]} if step in tested else {})
     yield {"step": recipe.steps, "test_loss": tested[recipe.steps]}
-
-
-def _code() -> list[ModuleType]:
-    this = sys.modules[__name__]
-    below = palindrome_lens
-    return [below.task, below.tokenizer, below.model, below.stacked, this]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from browser.visits import BOOK, MODES
 
-from palindrome_lens.book.paper import BROWSERS, FLAGS, browser_path
+from claimbook.paper import BROWSERS, FLAGS, browser_path
 
 
 def _unavailable(reason: str) -> None:

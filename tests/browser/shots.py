@@ -10,7 +10,7 @@ from typing import Any
 from browser.visits import BOOK, MODES, UNFOLD, pages, undrawn
 from playwright.sync_api import sync_playwright
 
-from palindrome_lens.book.paper import FLAGS, browser_path
+from claimbook.paper import FLAGS, browser_path
 
 SHOTS = BOOK.parent / "shots"
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from browser.visits import FAULTS, MODES, leaves
 
-from palindrome_lens.book.markup.latents import COLUMNS, LATENTS_MIME
+from palindrome_lens.pages.latents.cards import MIME
+from palindrome_lens.pages.latents.directive import COLUMNS
 
 LATENTS = "book/latents.html"
 STATE = """() => ({
@@ -27,7 +28,7 @@ def cards(book: Path) -> list[dict[str, Any]]:
     """What the page was given, read from the notebook that made it."""
     notebook = json.loads((book.parents[1] / "notebooks" / "18_latents.ipynb").read_text("utf-8"))
     outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
-    (found,) = [out["data"][LATENTS_MIME] for out in outputs if LATENTS_MIME in out.get("data", {})]
+    (found,) = [out["data"][MIME] for out in outputs if MIME in out.get("data", {})]
     given: list[dict[str, Any]] = found["cards"]
     return given
 
@@ -119,7 +120,7 @@ def test_links_between_latents_open_them(latents: Any, cards: list[dict[str, Any
     page.select_option("#latents-sort", label="latent")
     page.evaluate("latent => { location.hash = `#latent-${latent}`; }", alive["latent"])
     page.click(".latents-detail dd a >> nth=0")
-    near = alive["similar"][0].split()[0]
+    near = str(alive["similar"][0]["latent"])
     state = page.evaluate(STATE)
     assert (state["hash"], state["title"].split()[1]) == (f"#latent-{near}", near)
     row = page.locator(f"tr#latent-{near}").bounding_box()

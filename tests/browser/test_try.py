@@ -83,7 +83,7 @@ class Reference:
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.k = data["dictionary"]["k"]
-        self.numbers = [int(one) for one in data["dictionary"]["latents"].split()]
+        self.numbers = data["dictionary"]["latents"]
         parts = {name: unpacked(data[name]) for name in ("model", "means", "dictionary")}
         self.means, self.dictionary = parts["means"], parts["dictionary"]
         native = init_model(ModelConfig(), TASK)
@@ -146,9 +146,9 @@ class Reference:
 def unpacked(part: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors of one part, read as the page reads them."""
     return {
-        name: torch.tensor([int(n) for n in one["values"].split()], dtype=torch.float64)
+        name: torch.tensor(one["values"], dtype=torch.float64)
         .div(10 ** part["decimals"])
-        .view(*map(int, one["shape"].split()))
+        .view(one["shape"])
         for name, one in part["tensors"].items()
     }
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from browser.visits import leaves
 
-from palindrome_lens import claims
+from claimbook import claims
 
 ROOT = Path(__file__).parents[2]
 STATED = {one.id: one for one in claims.read(ROOT / "notebooks" / "claims.json")}

@@ -10,7 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import attribution
 from palindrome_lens.circuits.attribution import PARTS, audit, direct_logit_attribution, vectors
-from palindrome_lens.circuits.scrubbing import NODES, parts_of, target_slot
+from palindrome_lens.circuits.scrubbing import NODES, parts_of
 from palindrome_lens.circuits.tables import tabulate
 from palindrome_lens.task import Task, inputs, targets
 from palindrome_lens.tokenizer import encode
@@ -146,7 +146,7 @@ def test_patching_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
         found = attribution.patch(task, model, tabulate(model), tokens, query)
         for name, outcome in found.items():
             for slot in range(task.half_length):
-                moved = name == "mirror" and slot == target_slot(task, query)
+                moved = name == "mirror" and slot == task.slot_of(query)
                 assert bool(outcome[slot, :, 1].all()) == moved, (name, slot)
                 assert bool(outcome[slot, :, 1].any()) == moved, (name, slot)
 
@@ -207,7 +207,7 @@ def pairs(slot: int) -> list[tuple[int, int]]:
 def test_path_patching_agrees_with_the_running_model(random: TransformerBridge, query: int) -> None:
     found = attribution.patch_paths(TINY, random, tabulate(random), STRINGS, query)
     wanted = {path: [0, 0] for path in attribution.PATHS}
-    for own, other in pairs(target_slot(TINY, query)):
+    for own, other in pairs(TINY.slot_of(query)):
         first = cached(random, own)
         moved = node(random, own, other, query, "mirror") - node(random, own, own, query, "mirror")
         new = first["hook_resid_mid"][query] + moved
@@ -262,7 +262,7 @@ def test_the_embedding_that_the_handbuilt_model_copies_is_the_mirrors(
     for query in TINY.mirrored_positions:
         found = attribution.patch_embeddings(TINY, handbuilt.model, tables, STRINGS, query)
         wanted = torch.zeros_like(found[1])
-        wanted[target_slot(TINY, query), TINY.mirror_position(query)] = 16 * 3
+        wanted[TINY.slot_of(query), TINY.mirror_position(query)] = 16 * 3
         assert torch.equal(found[1], wanted)
         # Its MLP writes nothing here: all of the letter goes past it.
         paths = attribution.patch_paths(TINY, handbuilt.model, tables, STRINGS, query)

@@ -5,8 +5,9 @@ import torch
 from handbuilt import HandBuilt
 from letterbuilt import KEYS, QUERY, TINY, ByHand
 
-from palindrome_lens.dictionary import cards, effects, letters, rules
+from palindrome_lens.dictionary import effects, letters, rules
 from palindrome_lens.dictionary.letters import Letters
+from palindrome_lens.dictionary.targets import wrote
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,8 @@ def test_a_swap_is_that_of_the_whole_residual_stream(handbuilt: HandBuilt, share
     }
     assert counts.cases.tolist() == [12] * 8
     for name, effect in clamped.items():
-        wrote = cards.wrote(TINY, effect, partly.rules)
-        assert getattr(counts, name).tolist() == [wrote[j] for j in range(8)], name
+        answers = wrote(TINY, effect, partly.rules)
+        assert getattr(counts, name).tolist() == [answers[j] for j in range(8)], name
 
 
 def test_a_letter_that_was_answered_before_is_not_written_by_a_swap(by_hand: ByHand) -> None:

@@ -20,7 +20,6 @@ from palindrome_lens.circuits.scrubbing import (
     joined,
     parts_of,
     slots,
-    target_slot,
 )
 from palindrome_lens.circuits.tables import Tables, finish, mlp_out, normalized, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
@@ -349,7 +348,7 @@ def patch_paths(
         stays.
     """
     found, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
-    everything, slot = torch.arange(len(tokens)), target_slot(task, query)
+    everything, slot = torch.arange(len(tokens)), task.slot_of(query)
     outcome = {path: torch.zeros(2, dtype=torch.int64) for path in PATHS}
     for rows in everything.split(CACHED):
         taken: dict[Node, Tensor] = dict.fromkeys(NODES, rows)

@@ -147,7 +147,7 @@ def supports(
 
     Where all shares of a neuron are 0 or 1, the mirrored letter alone decides whether it is on.
     """
-    slot = task.mirror_position(query) - 1
+    slot = task.slot_of(query)
     _, letter = letters(task, tokens)[:, slot].unique(return_inverse=True)
     is_on = (site.moved + site.mean > 0).double()
     total = is_on.new_zeros(len(task.alphabet), is_on.shape[1]).index_add(0, letter, is_on)

@@ -50,14 +50,9 @@ class Parts(NamedTuple):
     values: Float[Tensor, "strings head key d_model"]
 
 
-def target_slot(task: Task, query: int) -> int:
-    """The slot of the letter that a query must predict; ValueError where it predicts none."""
-    return task.mirror_position(query) - 1
-
-
 def slots(task: Task, node: Node, query: int) -> frozenset[int]:
     """The slots that a node depends on; ValueError where the query predicts no mirrored letter."""
-    target = target_slot(task, query)
+    target = task.slot_of(query)
     if node == "pattern":
         return frozenset(range(task.half_length))
     if node == "mirror":
@@ -85,7 +80,7 @@ def scrub(
     """
     _check(hypothesis)
     needed = [frozenset().union(*(slots(task, n, query) for n in g.nodes)) for g in hypothesis]
-    own = {target_slot(task, query)}.union(
+    own = {task.slot_of(query)}.union(
         *(g.kept & n for g, n in zip(hypothesis, needed, strict=True))
     )
     variables = [(-1, slot) for slot in sorted(own)]

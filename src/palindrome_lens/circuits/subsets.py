@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.scrubbing import target_slot
 from palindrome_lens.circuits.tables import Tables, handed_over, mlp_out, unembedded
 from palindrome_lens.task import Task, inputs, targets
 
@@ -126,7 +125,7 @@ def _graph(
 ) -> _Graph:
     if len(tokens) != task.size:
         raise ValueError(f"There are {len(tokens):,} strings; the task has {task.size:,}.")
-    target_slot(task, query)
+    task.slot_of(query)
     read, wanted = inputs(tokens), targets(tokens)[:, query]
     direct = tables.embedded[query, read[:, query]].unsqueeze(1)
     # (strings, node, d_model)

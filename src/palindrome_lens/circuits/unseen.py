@@ -90,17 +90,6 @@ def subject(
     return Subject(task, model, tabulate(model), tokens)
 
 
-def query_of(task: Task, slot: int) -> int:
-    """The position that must answer the letter of a slot.
-
-    Raises:
-        ValueError: the task has no such slot.
-    """
-    if not 0 <= slot < task.half_length:
-        raise ValueError(f"The slot is {slot}; 0 to {task.half_length - 1} exist.")
-    return 2 * task.half_length - slot
-
-
 def is_new(
     task: Task, tokens: Int64[Tensor, "strings length"], held: Restricted
 ) -> Bool[Tensor, "strings"]:
@@ -120,7 +109,7 @@ def weights(
         on_mirror: the weight on the mirror position, where it is not the model's own; the other
             weights keep their ratios.
     """
-    own = pattern(of.tables, inputs(tokens), query_of(of.task, slot))
+    own = pattern(of.tables, inputs(tokens), of.task.query_of(slot))
     if on_mirror is None:
         return own
     rest = own.clone()
@@ -157,7 +146,7 @@ def answers(of: Subject, new: Bool[Tensor, "strings"], slots: Collection[int]) -
     if not 0 < int(new.sum()) < len(new):
         raise ValueError(f"{int(new.sum()):,} of {len(new):,} strings are new; some must be.")
     task, tokens = of.task, of.tokens
-    queries = {query_of(task, slot): slot for slot in slots}
+    queries = {task.query_of(slot): slot for slot in slots}
     right, others = torch.ones_like(new), torch.ones_like(new)
     for query in range(task.half_length, task.n_positions):
         correct = answer(of, tokens, query).argmax(dim=-1) == tokens[:, query + 1]
@@ -185,7 +174,7 @@ def mistakes(of: Subject, held: Restricted) -> Mistakes:
     seen, new = _ids(of.task, held)
     cases = of.tokens[is_new(of.task, of.tokens, held)]
     wanted = cases[:, held.slot + 1]
-    logits = answer(of, cases, query_of(of.task, held.slot))
+    logits = answer(of, cases, of.task.query_of(held.slot))
     answered, best_new = logits.argmax(dim=-1), new[logits[:, new].argmax(dim=-1)]
     ids = vocabulary(of.task)
     behind = torch.arange(len(ids))
@@ -209,7 +198,7 @@ def old_partner(of: Subject, new: Bool[Tensor, "strings"], slots: Sequence[int])
     is_old = torch.zeros(n, n, dtype=torch.bool)
     is_old[of.tokens[~new, first], of.tokens[~new, second]] = True
     cases = of.tokens[new]
-    answered = [answer(of, cases, query_of(of.task, s)).argmax(dim=-1) for s in slots]
+    answered = [answer(of, cases, of.task.query_of(s)).argmax(dim=-1) for s in slots]
     return _share(is_old[answered[0], cases[:, second]] | is_old[cases[:, first], answered[1]])
 
 
@@ -268,7 +257,7 @@ def _right(
     """The share of right answers at a slot's query, the weight on its mirror given by letter."""
     wanted = tokens[:, slot + 1]
     weight = weights(of, tokens, slot, None if by_letter is None else by_letter[wanted])
-    return _share(answer(of, tokens, query_of(of.task, slot), weight).argmax(dim=-1) == wanted)
+    return _share(answer(of, tokens, of.task.query_of(slot), weight).argmax(dim=-1) == wanted)
 
 
 def _weight_by_letter(of: Subject, tokens: Tensor, slot: int) -> Float[Tensor, "vocab head"]:

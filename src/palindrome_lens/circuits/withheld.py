@@ -4,7 +4,6 @@ A run withholds letters from one slot, or pairs of letters from two, or, for com
 drawn from all.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -13,8 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-import palindrome_lens.task
-from palindrome_lens import artifacts, model, stacked, tokenizer, training
+from palindrome_lens import artifacts, training
 from palindrome_lens.circuits.unseen import Restricted
 from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.task import Split, Task
@@ -91,13 +89,11 @@ def withheld(task: Task, run: Run) -> Bool[Tensor, "strings"]:
 
 def models(runs: Sequence[Run]) -> list[TransformerBridge]:
     """The models of runs, from the store; those that are not there train side by side."""
-    this = sys.modules[__name__]
-    code = [palindrome_lens.task, tokenizer, model, stacked, training, this]
     bridges = []
     for start in range(0, len(runs), SIDE_BY_SIDE):
         chunk = runs[start : start + SIDE_BY_SIDE]
         made_from = [{"task": TASK.model_dump(), **run._asdict()} for run in chunk]
-        stored = artifacts.find_or_make_all("withheld", made_from, code, _trainer(chunk))
+        stored = artifacts.find_or_make_all("withheld", made_from, __name__, _trainer(chunk))
         for run, tensors in zip(chunk, stored, strict=True):
             native = init_model(ModelConfig(seed=run.seed), TASK)
             native.load_state_dict(tensors)

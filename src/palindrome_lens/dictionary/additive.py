@@ -59,10 +59,7 @@ def own_letter(task: Task, split: Decomposition) -> Float[Tensor, "query"]:
     """At each query that predicts a mirrored letter, the share of the variance that this letter
     accounts for alone."""
     return torch.stack(
-        [
-            parts_at(task, split, query)[task.mirror_position(query) - 1]
-            for query in task.mirrored_positions
-        ]
+        [parts_at(task, split, query)[task.slot_of(query)] for query in task.mirrored_positions]
     )
 
 
@@ -71,7 +68,7 @@ def similarity(task: Task, split: Decomposition) -> Float[Tensor, "slot"]:
     means = []
     for slot in range(task.half_length):
         vectors = split.effects[(slot,)].flatten(end_dim=task.half_length - 1)
-        means.append(_mean_cosine(vectors[:, 2 * task.half_length - slot]))
+        means.append(_mean_cosine(vectors[:, task.query_of(slot)]))
     return torch.stack(means)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palindrome_lens.claims import written
+from claimbook.claims import written
 
 Case = TypeVar("Case", bound=tuple[Any, ...])
 Numbers = TypeVar("Numbers", bound=tuple[Any, ...])

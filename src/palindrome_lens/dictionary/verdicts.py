@@ -14,10 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from palindrome_lens.dictionary import cards, effects, letters, rules, tables
+from palindrome_lens.dictionary import effects, letters, rules, tables
 from palindrome_lens.dictionary.effects import Rest
 from palindrome_lens.dictionary.letters import Letters
 from palindrome_lens.dictionary.rules import Rule
+from palindrome_lens.dictionary.targets import targets_of
 from palindrome_lens.sae import choosing, leaderboard, metrics
 from palindrome_lens.sae.leaderboard import Material, Run, Setting, Transformer
 from palindrome_lens.task import Task
@@ -145,7 +146,7 @@ def measure(case: Case) -> Numbers:
 
 def _ablated(task: Task, seen: Seen, chosen: Letters, seed: int) -> dict[str, int]:
     """What is lost without a latent, and without a random direction, on target and elsewhere."""
-    targets = cards.targets_of(task, seen.rules, len(seen.W_dec))
+    targets = targets_of(task, seen.rules, len(seen.W_dec))
     at_random = letters.alike_at_random(seen.rest, seen.W_dec, seed)
     numbers: dict[str, int] = {}
     for prefix, directions in (("", seen.W_dec), ("random_", at_random)):

@@ -25,13 +25,15 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import palindrome_lens.training
-from palindrome_lens import anova, artifacts, matching, model
-from palindrome_lens.sae import gauge, metrics, reference, splicing
+from palindrome_lens import artifacts, model
+from palindrome_lens.sae import metrics
 from palindrome_lens.sae import training as sae_training
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
 
+MADE_BY = "palindrome_lens.sae.leaderboard"
+"""This module, also where it runs as ``__main__``."""
 FILE = Path(__file__).with_suffix(".csv")
 TRANSFORMERS_FILE = Path(__file__).with_name("transformers.csv")
 SEEDS = (0, 1, 2, 3, 4)
@@ -195,8 +197,8 @@ def scored(run: Run, transformer: Transformer = FIRST) -> tuple[metrics.Scores, 
         return {"scores": torch.tensor(numbers, dtype=torch.float64)}
 
     made_from = {"sae": run.config.model_dump(), "data": artifacts.fingerprint(data.x)}
-    code = [metrics, gauge, reference, splicing, anova, matching, *sae_training.code()]
-    *numbers, added = artifacts.find_or_make("scores", made_from, code, make)["scores"].tolist()
+    tensors = artifacts.find_or_make("scores", made_from, MADE_BY, make)
+    *numbers, added = tensors["scores"].tolist()
     return _scores(numbers), added
 
 

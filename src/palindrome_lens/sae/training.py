@@ -1,9 +1,7 @@
 """Training an autoencoder on cached activations; the model itself is run once."""
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-import palindrome_lens.training
 from palindrome_lens import artifacts, task
 from palindrome_lens.model import activations
-from palindrome_lens.sae import autoencoders, base, penalised, topk
 from palindrome_lens.sae.autoencoders import (
     Autoencoder,
     Inputs,
@@ -225,7 +221,7 @@ def trained(
         }
 
     made_from = {"sae": config.model_dump(), "data": artifacts.fingerprint(data)}
-    tensors = artifacts.find_or_make("sae", made_from, code(), make)
+    tensors = artifacts.find_or_make("sae", made_from, __name__, make)
     autoencoder = init_autoencoder(config, data)
     autoencoder.load_state_dict(
         {name[4:]: value for name, value in tensors.items() if name.startswith("sae.")}
@@ -235,9 +231,3 @@ def trained(
         for row in history.rows():
             log(row)
     return TrainedSAE(autoencoder.eval(), history)
-
-
-def code() -> list[ModuleType]:
-    """The modules that decide what a trained autoencoder is."""
-    this = sys.modules[__name__]
-    return [base, penalised, topk, autoencoders, palindrome_lens.training, this]

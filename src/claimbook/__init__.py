@@ -1,0 +1,1 @@
+"""Turns paired notebooks into a checked, offline book; knows nothing of their subject."""

@@ -1,0 +1,146 @@
+"""The command line: ``python -m claimbook --help``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from claimbook import outputs, pairs
+from claimbook.progress import say
+from claimbook.project import NotebookError, Project
+
+INTERRUPTED = 130
+
+
+def build(project: Project, _: argparse.Namespace) -> None:
+    """Execute what is stale, then build the book."""
+    # Imported here: checking pairs before each commit should not wait for Sphinx and papermill.
+    from claimbook.build import BookError, build
+    from claimbook.execute import execute
+
+    executed = execute(project)
+    say("Building the book ...")
+    try:
+        book = build(project.root, executed)
+    except BookError as error:
+        raise NotebookError(str(error)) from error
+    say(f"Open {(book / 'index.html').as_uri()}")
+
+
+def execute(project: Project, arguments: argparse.Namespace) -> None:
+    """Execute what is stale."""
+    from claimbook.execute import execute
+
+    execute(project, arguments.name, everything=arguments.all)
+
+
+def refresh(project: Project, arguments: argparse.Namespace) -> None:
+    """Execute what is stale, and rewrite the reference outputs and the list of claims."""
+    from claimbook.execute import refresh
+
+    refresh(project, arguments.name, everything=arguments.all)
+
+
+def again(project: Project, arguments: argparse.Namespace) -> None:
+    """Run chapters with other seeds, and write what they claim beside the pages."""
+    from papermill.exceptions import PapermillExecutionError
+
+    from claimbook.again import again
+
+    try:
+        again(project, arguments.name, {"seeds": arguments.seeds})
+    except PapermillExecutionError as error:
+        raise NotebookError(str(error)) from error
+
+
+def pdf(project: Project, _: argparse.Namespace) -> None:
+    """Print the built book as one PDF."""
+    from claimbook.paper import PaperError, print_book
+
+    say("Printing the book ...")
+    try:
+        printed = print_book(project.root, project.root / "_build" / "html")
+    except PaperError as error:
+        raise NotebookError(str(error)) from error
+    say(f"Open {printed.as_uri()}")
+
+
+def links(project: Project, _: argparse.Namespace) -> None:
+    """Check the addresses that the book links to; needs a network."""
+    from claimbook.build import BookError, check_links
+
+    try:
+        check_links(project.root, [project.reference(name) for name in project.names()])
+    except BookError as error:
+        raise NotebookError(str(error)) from error
+
+
+def check_pairs(project: Project, _: argparse.Namespace) -> None:
+    """Check that both halves of each notebook say the same."""
+    _report(pairs.problems(project))
+
+
+def check_outputs(project: Project, _: argparse.Namespace) -> None:
+    """Check that each committed notebook stores what nbval compares with."""
+    _report(outputs.problems(project))
+    for name, number in outputs.counts(project).items():
+        say(f"{name}: {number} cells have an output to compare with")
+
+
+COMMANDS = {
+    "build": build,
+    "execute": execute,
+    "refresh": refresh,
+    "again": again,
+    "pdf": pdf,
+    "links": links,
+    "pairs": check_pairs,
+    "outputs": check_outputs,
+}
+
+
+def _report(problems: list[str]) -> None:
+    if problems:
+        raise NotebookError("\n".join(problems))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m claimbook",
+        description="Execute the notebooks, build the book, and check what is committed.",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path.cwd(), help="the checkout (default: the current folder)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        if command in (execute, refresh):
+            sub.add_argument(
+                "name", nargs="*", help="a notebook, such as 02_training (default: every notebook)"
+            )
+            sub.add_argument("--all", action="store_true", help="also what is up to date")
+        if command is again:
+            sub.add_argument("name", nargs="+", help="a notebook with the parameter seeds")
+            sub.add_argument("--seeds", nargs="+", type=int, required=True)
+    return parser
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; the exit status is 1 when something is wrong with a notebook or the book."""
+    arguments = _parser().parse_args(words)
+    project = Project(arguments.root.resolve())
+    try:
+        if not project.names():
+            raise NotebookError(f"There are no notebooks in {project.notebooks}.")
+        COMMANDS[arguments.command](project, arguments)
+    except NotebookError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; what was finished is kept.", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

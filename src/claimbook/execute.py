@@ -1,0 +1,218 @@
+"""Executing notebooks: only those that must, each in one step or not at all."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import papermill
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from claimbook import claims, pictures, readme, stale, stored_form
+from claimbook.progress import Progress, say
+from claimbook.project import NotebookError, Project, replace_with
+from claimbook.provenance import Library, ProvenanceError
+
+KERNEL_STARTS_WITHIN_S = 300
+"""The usual minute is not always enough on a machine that does other work."""
+WORKERS = min(os.cpu_count() or 1, 4)
+"""Notebooks that run at the same time; each may take 4 GiB."""
+REASONS = 3
+TRACEBACK_LINES = 15
+# A kernel logs to the terminal, how it was shut down for one; what a cell raises comes by itself.
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]
+
+
+class OwnKernel(AsyncKernelManager):
+    """The kernel of the running interpreter, whatever kernels are installed under its name."""
+
+    @default("kernel_spec_manager")
+    def _without_installed_kernels(self) -> KernelSpecManager:
+        return KernelSpecManager(parent=self, kernel_dirs=[])
+
+
+def execute(project: Project, names: Sequence[str] = (), *, everything: bool = False) -> list[Path]:
+    """Execute the notebooks that are stale, or all of them, in the order of the book.
+
+    Args:
+        project: the checkout.
+        names: which notebooks; all, if none is named.
+        everything: also those that are up to date.
+
+    Returns:
+        The executed copies, one for each notebook asked for.
+
+    Raises:
+        NotebookError: a cell failed. Executed copies and references are as they were.
+    """
+    chosen = project.chosen(names)
+    library = _library(project)
+    due: dict[str, dict[str, str]] = {}
+    for name in chosen:
+        made_from = stale.parts(project, library, name)
+        why = stale.reasons(project, name, made_from) or (["asked for"] if everything else [])
+        if why:
+            due[name] = made_from
+        say(f"{name} runs: {_listed(why)}" if why else f"{name} is up to date")
+    started = time.monotonic()
+    took: dict[str, float] = {}
+    with _side_by_side(min(WORKERS, len(due))) as apply:
+        for name, (result, seconds) in zip(due, apply(partial(_timed, project), due), strict=True):
+            replace_with(project.executed_copy(name), stored_form.to_bytes(result))
+            stale.record(project, name, due[name], seconds)
+            took[name] = seconds
+            say_difference(project, name, result)
+    if len(took) > 1:
+        each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
+        say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {each}")
+    return [project.executed_copy(name) for name in chosen]
+
+
+def _library(project: Project) -> Library:
+    try:
+        return Library.of(project.packages)
+    except ProvenanceError as error:
+        raise NotebookError(str(error)) from error
+
+
+def _timed(project: Project, name: str) -> tuple[NotebookNode, float]:
+    started = time.monotonic()
+    result = run(project, name)
+    return result, time.monotonic() - started
+
+
+@contextmanager
+def _side_by_side(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` over so many processes, in order; one or none needs no other process.
+
+    Leaving it, also by an error or Ctrl-C, ends the processes, and with them their kernels.
+    """
+    if workers < 2:
+        yield map
+        return
+    with get_context("spawn").Pool(workers, initializer=_leave_interrupts_to_the_parent) as pool:
+        yield pool.imap
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _listed(why: list[str]) -> str:
+    more = [f"and {len(why) - REASONS} more"] if len(why) > REASONS else []
+    return "; ".join([*why[:REASONS], *more])
+
+
+def refresh(project: Project, names: Sequence[str] = (), *, everything: bool = False) -> None:
+    """Execute, and then make the outputs the new reference; the list of claims follows.
+
+    Raises:
+        NotebookError: a cell failed, or two claims share an id. Nothing was rewritten then,
+            not even for other notebooks.
+    """
+    copies = {copy.stem: copy for copy in execute(project, names, everything=everything)}
+    after = [copies.get(name, project.reference(name)) for name in project.names()]
+    try:
+        stated = claims.collect(path for path in after if path.exists())
+    except ValueError as error:
+        raise NotebookError(f"The claims cannot be collected: {error}") from error
+    for name, copy in copies.items():
+        _rewrite(project, project.reference(name), copy.read_bytes())
+    scratch = project.executed / "claims.json"
+    claims.write(stated, scratch)
+    _rewrite(project, project.claims, scratch.read_bytes())
+    drawn = pictures.drawn(project.pictures, stated)
+    for path, picture in drawn.items():
+        _rewrite(project, project.root / path, picture.svg.encode())
+    try:
+        readme.fill(stated, drawn, project.root / "README.md")
+    except ValueError as error:
+        raise NotebookError(str(error)) from error
+
+
+def _rewrite(project: Project, path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        replace_with(path, content)
+        say(f"Rewrote {project.shown(path)}")
+
+
+def run(project: Project, name: str) -> NotebookNode:
+    """Execute one notebook with papermill, in ``notebooks/``; nothing is written.
+
+    Raises:
+        NotebookError: a cell failed, or the kernel died.
+    """
+    source = stored_form.read_source(project.source(name))
+    with Progress(name, source.cells) as progress:
+        try:
+            ran = in_memory(project, source, on_cell_start=progress.cell_starts)
+        except PapermillExecutionError as error:
+            raise NotebookError(_failure(project, name, source.cells, error)) from error
+        except RuntimeError as error:
+            where = stored_form.label(source.cells, progress.index)
+            path = project.shown(project.source(name))
+            raise NotebookError(f"{path}, {where}: the kernel stopped. {error}") from error
+    return stored_form.with_outputs(source, ran.cells)
+
+
+def in_memory(project: Project, source: NotebookNode, **options: Any) -> NotebookNode:
+    """What papermill makes of a notebook in ``notebooks/``; nothing is written.
+
+    Raises:
+        PapermillExecutionError: a cell failed.
+        RuntimeError: the kernel died.
+    """
+    return papermill.execute_notebook(
+        source,
+        None,
+        kernel_name=stored_form.KERNEL,
+        kernel_manager_class=OwnKernel,
+        start_timeout=KERNEL_STARTS_WITHIN_S,
+        extra_arguments=QUIET,
+        cwd=project.notebooks,
+        progress_bar=False,
+        **options,
+    )
+
+
+def _failure(
+    project: Project, name: str, cells: list[NotebookNode], error: PapermillExecutionError
+) -> str:
+    path = project.shown(project.source(name))
+    first_line = next(iter(error.source.strip().splitlines()), "")
+    traceback = str(error).strip().splitlines()[-TRACEBACK_LINES:]
+    return "\n".join(
+        [
+            f"{path}, {stored_form.label(cells, error.cell_index)}: {error.ename}: {error.evalue}",
+            f"The cell begins: {first_line}",
+            *traceback,
+            f"{path} stopped the run. Its reference outputs and its last executed copy stay.",
+        ]
+    )
+
+
+def say_difference(project: Project, name: str, result: NotebookNode) -> None:
+    """Tell where an executed copy departs from the committed reference, if it does."""
+    path = project.reference(name)
+    if not path.exists():
+        say(f"{name} has no reference yet; `make refresh` writes {project.shown(path)}")
+        return
+    try:
+        where = stored_form.first_difference(stored_form.read(path).cells, result.cells)
+    except ValueError as error:
+        say(f"{project.shown(path)} is not a notebook ({error}); `make refresh` rewrites it")
+        return
+    if where:
+        say(
+            f"{name} differs from its reference ({project.shown(path)}), first in {where}; "
+            "`make refresh` rewrites it"
+        )

@@ -1,0 +1,1 @@
+"""What pages may hold beyond plain Sphinx: claims, openings, figures, exercises."""

@@ -1,0 +1,109 @@
+"""Which notebooks must run again, by the content of what they were made from.
+
+An executed copy is made from its text, the lock file, the Python version, and those modules of
+the project's packages that the notebook's imports reach, each with the data files that bear its
+name.
+Their hashes are recorded beside the copy; time stamps, which a clone or a checkout changes at
+will, are never looked at.
+"""
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+from claimbook import stored_form
+from claimbook.project import Project, replace_with
+from claimbook.provenance import Library, hash_of
+
+TEXT = "its text"
+LOCK = "the lock file"
+PYTHON = "the Python version"
+STORED_FORM = "the stored form of notebooks"
+COPY = "copy"
+SECONDS = "seconds"
+
+
+def parts(project: Project, library: Library, name: str) -> dict[str, str]:
+    """Everything that an executed copy is made from, each with its hash."""
+    source = project.source(name)
+    modules = library.reached(imported(source, library.graph.modules))
+    return {
+        TEXT: hash_of(source),
+        LOCK: hash_of(project.lock),
+        PYTHON: f"{sys.version_info.major}.{sys.version_info.minor}",
+        STORED_FORM: hash_of(Path(stored_form.__file__)),
+        **{module: _content(library.files[module]) for module in sorted(modules)},
+    }
+
+
+def imported(source: Path, modules: set[str]) -> set[str]:
+    """Those of the modules that a notebook's own code imports.
+
+    A cell that is not plain Python (a magic, a shell line) may import anything: it counts as
+    importing every module.
+    """
+    names: set[str] = set()
+    for cell in stored_form.read_source(source).cells:
+        if cell.cell_type == "code":
+            try:
+                names |= _names_imported(ast.parse(cell.source))
+            except SyntaxError:
+                return set(modules)
+    return names & modules
+
+
+def _names_imported(tree: ast.AST) -> set[str]:
+    """All that may be a module: of ``from a.b import c`` both ``a.b`` and ``a.b.c``."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def reasons(project: Project, name: str, now: dict[str, str]) -> list[str]:
+    """Why a notebook must run again; empty when its executed copy is up to date."""
+    try:
+        recorded = json.loads(project.record(name).read_bytes())
+        copy = hash_of(project.executed_copy(name))
+    except FileNotFoundError:
+        return ["never executed"]
+    except ValueError:
+        return ["the record of its last run cannot be read"]
+    recorded.pop(SECONDS, None)
+    if recorded.pop(COPY, None) != copy:
+        return ["its executed copy is not the one that was recorded"]
+    changed = [part for part in now if part in recorded and recorded[part] != now[part]]
+    added = [part for part in now if part not in recorded]
+    removed = [part for part in recorded if part not in now]
+    return [
+        *(f"{part} changed" for part in changed),
+        *(f"{part} is now imported" for part in added),
+        *(f"{part} is no longer imported" for part in removed),
+    ]
+
+
+def record(project: Project, name: str, made_from: dict[str, str], seconds: float) -> None:
+    """Note what the executed copy was made from, and how long that took, once it is in place."""
+    entries = {
+        **made_from,
+        COPY: hash_of(project.executed_copy(name)),
+        SECONDS: round(seconds, 1),
+    }
+    replace_with(project.record(name), f"{json.dumps(entries, indent=1)}\n".encode())
+
+
+def seconds(executed: Path) -> float | None:
+    """How long an executed copy took, by the record beside it; ``None`` where there is none."""
+    try:
+        return json.loads(executed.with_suffix(".json").read_bytes()).get(SECONDS)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _content(module: Path) -> str:
+    """The hash of a module and of the data files that bear its name."""
+    return " ".join(hash_of(path) for path in sorted(module.parent.glob(f"{module.stem}.*")))

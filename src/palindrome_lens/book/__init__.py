@@ -1,1 +1,0 @@
-"""Executing notebooks and building the book from them."""

@@ -1,1 +1,0 @@
-"""What pages may hold beyond plain Sphinx: claims, openings, figures, exercises, latents."""

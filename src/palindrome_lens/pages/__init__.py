@@ -1,0 +1,1 @@
+"""What this book alone shows: the latents, the model in the page, the picture of the mirror."""
