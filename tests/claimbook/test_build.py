@@ -11,7 +11,6 @@ import nbformat
 import pytest
 
 from claimbook import build as building
-from claimbook import claims
 from claimbook.claims import claim, read
 from claimbook.markup.openings import TIMES
 
@@ -166,13 +165,20 @@ def test_any_change_is_built(copied: Path, monkeypatch: pytest.MonkeyPatch, chan
         building.build(copied, executed(copied))
 
 
-def test_what_writes_the_claims_counts_as_content(
+def test_what_makes_the_pages_counts_as_content(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = copied / "claims.py"
-    changed.write_text("# another one", encoding="utf-8")
-    monkeypatch.setattr(claims, "__file__", str(changed))
+    folder = copied / "src" / "tinypages"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "page.js").touch()
+    settings = '[tool.claimbook]\npages = ["tinypages"]\n'
+    (copied / "pyproject.toml").write_text(settings, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder.parent)
+    book = building.build(copied, executed(copied))
     monkeypatch.setattr(building, "_run_jupyter_book", _never)
+    assert building.build(copied, executed(copied)) == book
+    (folder / "page.js").write_text("// another one", encoding="utf-8")
     with pytest.raises(AssertionError, match="Jupyter Book was called"):
         building.build(copied, executed(copied))
 

@@ -91,7 +91,7 @@ def test_a_count_must_agree_exactly_and_anything_else_to_a_thousandth() -> None:
 @pytest.mark.parametrize(
     ("changed", "field"),
     [
-        ({"id": "Data.Floor"}, "Claim.id is 'Data.Floor'"),
+        ({"id": "Data.Floor"}, "id"),
         ({"id": "floor"}, "id"),
         ({"sentence": "No number."}, "sentence"),
         ({"control": ""}, "control"),

@@ -9,6 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tiny_sphinx import CONF, Built, build_in, links, words
 
+from claimbook.markup import reproduce
 from claimbook.markup.exercises import BLANK
 from claimbook.markup.openings import TIMES
 
