@@ -99,6 +99,25 @@ def test_a_shared_map_is_no_better_than_a_map_for_each(random: TransformerBridge
     assert shared.explained <= max(fit.explained for fit in own) + 1e-9
 
 
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_dealt_letters_are_written_for_others(random: TransformerBridge, query: int) -> None:
+    place = mlp.site(TINY, random, tabulate(random), STRINGS, query)
+    order = [2, 0, 3, 1]
+    swapped = mlp.dealt(TINY, place, query, order)
+    letters_of = dict(zip(TINY.alphabet, (TINY.alphabet[i] for i in order), strict=True))
+    strings = TINY.strings()
+    for i, text in enumerate(strings):
+        half = list(text[1:3])
+        half[TINY.slot_of(query)] = letters_of[half[TINY.slot_of(query)]]
+        other = strings.index(TINY.string("".join(half)))
+        assert torch.equal(swapped.rest[i], place.rest[other])
+        assert torch.equal(swapped.moved[i], place.moved[other])
+        assert swapped.wanted[i] == place.wanted[other]
+    assert torch.equal(swapped.read, place.read)
+    same = mlp.dealt(TINY, place, query, range(4))
+    assert all(torch.equal(a, b) for a, b in zip(same, place, strict=True))
+
+
 def test_supports_count_the_strings_with_a_letter(random: TransformerBridge) -> None:
     query = TINY.mirrored_positions[1]
     place = mlp.site(TINY, random, tabulate(random), STRINGS, query)

@@ -180,10 +180,11 @@ class ClaimsAgainDirective(SphinxDirective):
         path = Path(self.env.srcdir) / AGAIN
         self.env.note_dependency(str(path))
         book = stated_in(self.env)
-        lines = ["| stated | in the book | again |", "| --- | --- | --- |"]
+        lines = ["| stated | in the book | again | control, again |", "| --- | --- | --- | --- |"]
         for other in claims.read(path):
             if other.id in book:
-                cells = [other.sentence_without_number, f"{{claim}}`{other.id}`", other.text]
+                control = other.control.replace("|", "\\|")
+                cells = [other.sentence_without_number, f"{{claim}}`{other.id}`", other.text, control]
                 lines.append(f"| {' | '.join(cells)} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
@@ -200,6 +201,21 @@ class ControlRole(SphinxRole):
         return [nodes.inline("", words, classes=["claim-control"])], []
 
 
+class AgainRole(SphinxRole):
+    """``{again}`chapter.subject```: the number of a claim in the runs with other parameters."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        path = Path(self.env.srcdir) / AGAIN
+        self.env.note_dependency(str(path))
+        repeated = {claim.id: claim for claim in claims.read(path)} if path.exists() else {}
+        if self.text not in repeated:
+            logger.warning(
+                "no claim %r in %s", self.text, AGAIN, location=self.get_location()
+            )
+            return [nodes.inline("", self.text)], []
+        return [nodes.strong("", repeated[self.text].text)], []
+
+
 def _warn_unknown(env: BuildEnvironment, target: str, location: str) -> None:
     near = get_close_matches(target, stated_in(env), n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "none is near."
@@ -212,6 +228,7 @@ def setup(app: Sphinx) -> None:
     app.add_crossref_type(ORIGIN, ORIGIN, objname="origin of a claim")
     app.add_role_to_domain("std", "claim", ClaimRole(innernodeclass=nodes.strong), override=True)
     app.add_role("control", ControlRole())
+    app.add_role("again", AgainRole())
     app.add_directive("claims", ClaimsDirective)
     app.add_directive("claims-again", ClaimsAgainDirective)
     app.connect("builder-inited", load)

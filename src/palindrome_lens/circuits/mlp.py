@@ -140,6 +140,23 @@ def affine(model: TransformerBridge, sites: Sequence[Site]) -> Affine:
     return Affine(float(explained), results)
 
 
+def dealt(task: Task, site: Site, query: int, order: Sequence[int]) -> Site:
+    """The task of a translator without sense: what is read belongs to a string, what is written
+    and wanted to the string in which another letter stands in the place of the mirrored one.
+
+    Args:
+        order: for each letter of the alphabet the place of the letter that is written for it.
+    """
+    base = len(task.alphabet)
+    place = base ** (task.half_length - 1 - task.slot_of(query))
+    strings = torch.arange(task.size)
+    letter = strings // place % base
+    other = strings + (torch.tensor(order)[letter] - letter) * place
+    return site._replace(
+        rest=site.rest[other], moved=site.moved[other], wanted=site.wanted[other]
+    )
+
+
 def supports(
     task: Task, tokens: Int64[Tensor, "strings length"], site: Site, query: int
 ) -> Float[Tensor, "letter neuron"]:
