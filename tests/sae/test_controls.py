@@ -89,6 +89,36 @@ def test_a_random_dictionary_is_drawn_by_its_seed_and_keeps_its_number_active() 
     assert ((found.encode(x) != 0).sum(dim=1) == 3).all()
 
 
+def test_turned_axes_keep_the_span_and_rebuild_the_same() -> None:
+    x = drawn(3, 60, 5) @ drawn(4, 5, 9)
+    axes = controls.pca(x)
+    turned = controls.turned(axes, seed=1)
+    torch.testing.assert_close(turned.decode(turned.encode(x)), x)
+    torch.testing.assert_close(turned.W_dec @ turned.W_dec.T, torch.eye(5, dtype=torch.float64))
+    torch.testing.assert_close(turned.W_dec.T @ turned.W_dec, axes.W_dec.T @ axes.W_dec)
+    assert float((turned.W_dec @ axes.W_dec.T).abs().max()) < 0.99
+    assert torch.equal(turned.W_dec, controls.turned(axes, seed=1).W_dec)
+    assert not torch.equal(turned.W_dec, controls.turned(axes, seed=2).W_dec)
+
+
+def test_no_axis_is_left_where_it_was_more_than_another() -> None:
+    axes = controls.Linear(torch.zeros(2), torch.eye(2), torch.eye(2))
+    kept = torch.stack([controls.turned(axes, seed).W_dec[0] for seed in range(200)])
+    assert kept.mean(dim=0).abs().max() < 0.2
+    torch.testing.assert_close(kept.square().mean(dim=0), torch.full((2,), 0.5), atol=0.1, rtol=0)
+
+
+def test_directions_like_the_data_have_its_covariance() -> None:
+    deviation = torch.tensor([5.0, 1.0, 0.0], dtype=torch.float64)
+    x = 7 + drawn(6, 400, 3) * deviation
+    found = controls.like_data(x, n_latents=300, active=2, seed=1)
+    torch.testing.assert_close(found.W_dec.norm(dim=1), torch.ones(300, dtype=torch.float64))
+    assert torch.equal(found.centre, x.mean(dim=0))
+    sizes = found.W_dec.abs().mean(dim=0)
+    assert sizes[0] > 0.8 > 3 * sizes[1] / 2 and float(sizes[2]) < 1e-9
+    assert torch.equal(found.W_dec, controls.like_data(x, 300, 2, seed=1).W_dec)
+
+
 def test_what_cannot_be_is_refused_in_one_sentence() -> None:
     x = additive()
     with pytest.raises(ValueError, match="no principal components"):

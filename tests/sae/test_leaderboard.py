@@ -103,6 +103,12 @@ def test_what_is_chosen_without_labels_is_trained_on_other_transformers(
 ) -> None:
     monkeypatch.undo()
     assert choosing.without_labels(leaderboard.read()) == leaderboard.PROBED
+    tables = leaderboard.read_transformers()
+    for setting, seeds in ((leaderboard.PROBED, 3), *((other, 1) for other in leaderboard.BESIDE)):
+        chosen = leaderboard.of_setting(tables, setting)
+        assert list(chosen) == list(tables)
+        assert {len(rows) for rows in chosen.values()} == {seeds}
+        assert {Setting(*row.run[:3]) for rows in chosen.values() for row in rows} == {setting}
 
 
 def test_both_tables_state_the_same_where_they_overlap(monkeypatch: pytest.MonkeyPatch) -> None:

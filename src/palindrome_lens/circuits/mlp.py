@@ -152,9 +152,7 @@ def dealt(task: Task, site: Site, query: int, order: Sequence[int]) -> Site:
     strings = torch.arange(task.size)
     letter = strings // place % base
     other = strings + (torch.tensor(order)[letter] - letter) * place
-    return site._replace(
-        rest=site.rest[other], moved=site.moved[other], wanted=site.wanted[other]
-    )
+    return site._replace(rest=site.rest[other], moved=site.moved[other], wanted=site.wanted[other])
 
 
 def supports(

@@ -25,7 +25,7 @@ from palindrome_lens.task import Task
 
 FILE = Path(__file__).with_suffix(".csv")
 HOOK = "blocks.0.hook_mlp_out"
-TRANSFORMERS = (0, 1, 2, 3, 4)
+TRANSFORMERS = tuple(range(10))
 SEEDS = (0, 1, 2)
 
 

@@ -131,6 +131,27 @@ def random(x: Float[Tensor, "sample d_in"], n_latents: int, active: int, seed: i
     return Pursued(x.mean(dim=0), unit(drawn), active)
 
 
+def turned(axes: Linear, seed: int = 0) -> Linear:
+    """The same span, with as many axes turned at random: what is true of the span holds here too.
+
+    The turn is uniform over all rotations and reflections (Mezzadri, arXiv:math-ph/0609050).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(2 * [len(axes.W_dec)], dtype=axes.W_dec.dtype, generator=generator)
+    q, r = torch.linalg.qr(drawn)
+    turn = q * r.diagonal().sign()
+    return axes._replace(W_enc=axes.W_enc @ turn.T, W_dec=turn @ axes.W_dec)
+
+
+def like_data(
+    x: Float[Tensor, "sample d_in"], n_latents: int, active: int, seed: int = 0
+) -> Pursued:
+    """Directions drawn from the normal distribution that has the data's covariance."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(n_latents, len(x), dtype=x.dtype, generator=generator)
+    return Pursued(x.mean(dim=0), unit(weights @ (x - x.mean(dim=0))), active)
+
+
 def ceiling(reference: Reference, active: int) -> Pursued:
     """The reference itself as a dictionary; it is not told which features are present.
 

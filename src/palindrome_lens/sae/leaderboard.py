@@ -1,14 +1,16 @@
 """Many autoencoders trained and scored: architectures, sparsity levels, widths, seeds.
 
 ``make leaderboard`` trains them all on the activations of one transformer and writes
-``leaderboard.csv`` beside this file. Then it trains the setting that is chosen without labels
-on other transformers, and on each of these as it was before training, and writes
-``transformers.csv``. Each run is kept in the store as soon as it ends, so that an interrupted sweep
-goes on where it stopped.
+``leaderboard.csv`` beside this file. Then it trains the setting that is chosen without labels, and
+once each of three others, on several transformers, and on each of these as it was before training,
+and writes ``transformers.csv``; the module run with the argument ``transformers`` does this alone.
+Each run is kept in the store as soon as it ends, so that an interrupted sweep goes on where it
+stopped.
 """
 
 import csv
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -132,8 +134,14 @@ class Setting(NamedTuple):
 PROBED = Setting("TopK + more L1", 3, 128)
 """What is trained on other transformers too: the setting that is chosen without labels."""
 PROBED_SEEDS = (0, 1, 2)
+BESIDE = (
+    Setting("TopK", 3, 256),
+    Setting("TopK + L1", 3, 256),
+    Setting("BatchTopK + L1", 4, 256),
+)
+"""Trained there with one seed: whether what is said of the chosen setting holds for others."""
 FIRST = Transformer()
-TRANSFORMERS = tuple(Transformer(seed, trained) for seed in SEEDS for trained in (True, False))
+TRANSFORMERS = tuple(Transformer(seed, trained) for seed in range(10) for trained in (True, False))
 
 
 class Material(NamedTuple):
@@ -158,7 +166,7 @@ def grid() -> list[Run]:
 
 def probes() -> list[Run]:
     """What is trained on each of the transformers."""
-    return [Run(*PROBED, seed) for seed in PROBED_SEEDS]
+    return [*(Run(*PROBED, seed) for seed in PROBED_SEEDS), *(Run(*other, 0) for other in BESIDE)]
 
 
 @cache
@@ -274,6 +282,16 @@ def by_setting(rows: Iterable[Row]) -> dict[Setting, list[Row]]:
     return groups
 
 
+def of_setting(
+    tables: Mapping[Transformer, Iterable[Row]], setting: Setting
+) -> dict[Transformer, list[Row]]:
+    """On each transformer the rows of one setting."""
+    return {
+        transformer: [row for row in rows if Setting(*row.run[:3]) == setting]
+        for transformer, rows in tables.items()
+    }
+
+
 def values(rows: Iterable[Row], name: str) -> Float[Tensor, "row"]:
     """One score of each row, by its name among the scores or the row's own fields.
 
@@ -369,8 +387,9 @@ def _alone(run: Run, transformer: Transformer) -> tuple[metrics.Scores, float]:
 
 
 if __name__ == "__main__":
-    write(sweep(grid(), workers=2))
-    print(f"wrote {FILE.name}")
+    if sys.argv[1:] != ["transformers"]:
+        write(sweep(grid(), workers=2))
+        print(f"wrote {FILE.name}")
     probed = {transformer: sweep(probes(), 2, transformer) for transformer in TRANSFORMERS}
     write_transformers(probed)
     print(f"wrote {TRANSFORMERS_FILE.name}")
