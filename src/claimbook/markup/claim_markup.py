@@ -184,7 +184,12 @@ class ClaimsAgainDirective(SphinxDirective):
         for other in claims.read(path):
             if other.id in book:
                 control = other.control.replace("|", "\\|")
-                cells = [other.sentence_without_number, f"{{claim}}`{other.id}`", other.text, control]
+                cells = [
+                    other.sentence_without_number,
+                    f"{{claim}}`{other.id}`",
+                    other.text,
+                    control,
+                ]
                 lines.append(f"| {' | '.join(cells)} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
@@ -209,9 +214,7 @@ class AgainRole(SphinxRole):
         self.env.note_dependency(str(path))
         repeated = {claim.id: claim for claim in claims.read(path)} if path.exists() else {}
         if self.text not in repeated:
-            logger.warning(
-                "no claim %r in %s", self.text, AGAIN, location=self.get_location()
-            )
+            logger.warning("no claim %r in %s", self.text, AGAIN, location=self.get_location())
             return [nodes.inline("", self.text)], []
         return [nodes.strong("", repeated[self.text].text)], []
 

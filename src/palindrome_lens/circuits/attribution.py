@@ -21,6 +21,7 @@ from palindrome_lens.circuits.scrubbing import (
     parts_of,
     slots,
 )
+from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import Tables, finish, mlp_out, normalized, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 from palindrome_lens.tokenizer import vocabulary
@@ -71,18 +72,19 @@ def lead_direction(
 
 
 def vectors(
-    task: Task, model: TransformerBridge, tables: Tables, found: Parts, query: int
+    subject: Subject, parts: Parts, query: int
 ) -> dict[str, Float[Tensor, "strings d_model"]]:
     """What is added up at a query: ``PARTS`` and attention's ``bias``; in all, ``resid_post``."""
-    weighted = torch.einsum("shk, shkd -> skd", found.weights, found.values)
-    mirror = weighted[:, task.mirror_position(query)]
+    # (strings, key, d_model)
+    weighted = torch.einsum("shk, shkd -> skd", parts.weights, parts.values)
+    mirror = weighted[:, subject.task.mirror_position(query)]
     added = {
-        "direct": found.direct,
+        "direct": parts.direct,
         "mirror": mirror,
         "others": weighted.sum(dim=1) - mirror,
-        "bias": tables.bias.expand_as(mirror),
+        "bias": subject.tables.bias.expand_as(mirror),
     }
-    return added | {"mlp": _mlp(model, torch.stack(list(added.values())).sum(dim=0))}
+    return added | {"mlp": _mlp(subject.model, torch.stack(list(added.values())).sum(dim=0))}
 
 
 def direct_logit_attribution(
@@ -122,10 +124,7 @@ def donors(
 
 
 def audit(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     part: str,
 ) -> Effects:
@@ -134,18 +133,16 @@ def audit(
     Values are replaced under the string's own attention weights. The MLP's donors are the outputs
     it would have, had the mirror value been read from each letter.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: an unknown part, or the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     if part not in PARTS:
         raise ValueError(f"The part is {part!r}; {', '.join(PARTS)} are audited.")
     node: Node = "mirror" if part == "mlp" else part  # type: ignore[assignment]
     donor_parts = parts_of(tables, donors(task, tokens, query, node), query)
     parts = parts_of(tables, inputs(tokens), query)
-    added = vectors(task, model, tables, parts, query)
+    added = vectors(subject, parts, query)
     wanted = targets(tokens)[:, query]
     along, _ = lead_direction(task, model, wanted)
     stream = _middle(added)
@@ -225,25 +222,20 @@ def _lost(
 
 
 def patch(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> dict[str, Bool[Tensor, "slot shift outcome strings"]]:
     """Activation patching on all ordered pairs of strings that differ in one letter.
 
     One node, or the output of the ``mlp``, is taken from the second string of the pair.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Returns:
         For each node, by the slot that differs and how far its letter is moved (less one): whether
         the answer is then the second string's own (outcome 0), and whether it changed at all (1).
     """
-    found = parts_of(tables, inputs(tokens), query)
-    added = vectors(task, model, tables, found, query)
+    task, model, tables, tokens = subject
+    parts = parts_of(tables, inputs(tokens), query)
+    added = vectors(subject, parts, query)
     middle = _middle(added)
     before = _with_mlp(model, middle, added["mlp"])
     everything, base = torch.arange(len(tokens)), len(task.alphabet)
@@ -256,7 +248,7 @@ def patch(
             for node in (node for node in NODES if slot in slots(task, node, query)):
                 taken = dict.fromkeys(NODES, everything) | {node: other}
                 mirror = task.mirror_position(query)
-                after[node] = _answers(model, found, tables, taken, mirror)
+                after[node] = _answers(model, parts, tables, taken, mirror)
             swapped = _with_mlp(model, middle, added["mlp"][other])
             for name, answer in (*after.items(), ("mlp", swapped)):
                 outcome[name][slot, shift - 1, 0] = answer == targets(tokens)[other, query]
@@ -266,15 +258,15 @@ def patch(
 
 def _answers(
     model: TransformerBridge,
-    found: Parts,
+    parts: Parts,
     tables: Tables,
     taken: dict[Node, Int64[Tensor, "strings"]],
     mirror: int,
 ) -> Int64[Tensor, "strings"]:
     answers = []
-    for rows in torch.arange(len(found.direct)).split(CACHED):
+    for rows in torch.arange(len(parts.direct)).split(CACHED):
         chunk = {node: donor[rows] for node, donor in taken.items()}
-        answers.append(finish(model, joined(found, tables.bias, chunk, mirror)).argmax(dim=-1))
+        answers.append(finish(model, joined(parts, tables.bias, chunk, mirror)).argmax(dim=-1))
     return torch.cat(answers)
 
 
@@ -287,23 +279,18 @@ def _other(task: Task, slot: int, shift: int) -> Int64[Tensor, "strings"]:
 
 
 def patch_embeddings(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> Int64[Tensor, "outcome slot position"]:
     """Activation patching of ``resid_pre`` at one position, on the pairs of :func:`patch`.
 
     The position then asks, is looked at and is read as in the second string.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Returns:
         By the slot that differs and the position: in how many pairs the answer is then the second
         string's own (outcome 0), and in how many it changed (1).
     """
+    task, model, tables, tokens = subject
     read, mirror = inputs(tokens), task.mirror_position(query)
     everything = dict.fromkeys(NODES, torch.arange(len(tokens)))
 
@@ -329,10 +316,7 @@ PATHS = ("through the MLP", "past the MLP", "both")
 
 
 def patch_paths(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> dict[str, Int64[Tensor, "outcome"]]:
     """Path patching (Goldowsky-Dill et al. 2023) of the mirror value, on every other letter.
@@ -340,24 +324,22 @@ def patch_paths(
     The value of a string that differs in the mirrored letter alone is put in on one of the two
     paths to the unembedding, or on both (``PATHS``); the other path carries the string's own.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Returns:
         For each path, in how many pairs the answer is then the second string's, and in how many it
         stays.
     """
-    found, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
+    task, model, tables, tokens = subject
+    parts, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
     everything, slot = torch.arange(len(tokens)), task.slot_of(query)
     outcome = {path: torch.zeros(2, dtype=torch.int64) for path in PATHS}
     for rows in everything.split(CACHED):
         taken: dict[Node, Tensor] = dict.fromkeys(NODES, rows)
-        own = joined(found, tables.bias, taken, mirror)
+        own = joined(parts, tables.bias, taken, mirror)
         own_mlp = _mlp(model, own)
         before = _with_mlp(model, own, own_mlp)
         for shift in range(1, len(task.alphabet)):
             other = _other(task, slot, shift)[rows]
-            new = joined(found, tables.bias, taken | {"mirror": other}, mirror)
+            new = joined(parts, tables.bias, taken | {"mirror": other}, mirror)
             new_mlp = _mlp(model, new)
             ends = ((own, new_mlp), (new, own_mlp), (new, new_mlp))
             for path, (past, through) in zip(PATHS, ends, strict=True):

@@ -20,8 +20,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.attribution import CACHED, donors, lead_direction
 from palindrome_lens.circuits.scrubbing import parts_of
-from palindrome_lens.circuits.tables import Tables, mlp_out, normalized
-from palindrome_lens.task import Task, inputs, targets
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import mlp_out, normalized
+from palindrome_lens.task import inputs, targets
 
 NORMS = ("ln2", "ln_final")
 """The LayerNorms behind attention: before the MLP, and before the unembedding."""
@@ -106,20 +107,15 @@ class Bench(NamedTuple):
 
 
 def mirror_value(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> MirrorValue:
     """Read the value at the mirror and all its donors off the tables.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     mirror, read = task.mirror_position(query), inputs(tokens)
     parts, wanted = parts_of(tables, read, query), targets(tokens)[:, query]
     donor_tokens = donors(task, tokens, query, "mirror")

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import CHUNK, Tables, finish, mlp_out, pattern, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 
@@ -63,21 +63,16 @@ def slots(task: Task, node: Node, query: int) -> frozenset[int]:
 
 
 def scrub(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     hypothesis: list[Group],
 ) -> Scrubbed:
     """Evaluate a hypothesis about one query on every string with every donor it allows.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: a node is in no group or in two, or the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     _check(hypothesis)
     needed = [frozenset().union(*(slots(task, n, query) for n in g.nodes)) for g in hypothesis]
     own = {task.slot_of(query)}.union(
@@ -111,10 +106,7 @@ def scrub(
 
 
 def scrub_drawn(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     hypothesis: list[Group],
     draws: int,
@@ -124,12 +116,10 @@ def scrub_drawn(
 
     Each group draws its donors independently, uniformly from those that it allows.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: a node is in no group or in two, or the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     _check(hypothesis)
     mirror = task.mirror_position(query)
     parts = parts_of(tables, inputs(tokens), query)
@@ -206,10 +196,7 @@ STEPS = ("model", "hard pattern", "one code", "one letter table", "MLP table", "
 
 
 def simplified(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> dict[str, Float[Tensor, "strings vocab"]]:
     """Log-probabilities at a query of the model and of ever simpler stand-ins for it (``STEPS``).
@@ -221,6 +208,7 @@ def simplified(
     mirrored letter. ``answer table`` is the mean of the model's log-probabilities over these
     strings, and computes nothing else.
     """
+    task, model, tables, tokens = subject
     read = inputs(tokens)
     parts = parts_of(tables, read, query)
     everything = torch.arange(len(tokens))
