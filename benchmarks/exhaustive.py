@@ -16,12 +16,14 @@ from palindrome_lens.circuits.patterns import patterns
 from palindrome_lens.circuits.scrubbing import Group, scrub
 from palindrome_lens.circuits.subject import subject
 from palindrome_lens.dictionary import effects
+from palindrome_lens.evaluation import evaluate
 from palindrome_lens.model import ModelConfig
 from palindrome_lens.sae import choosing, leaderboard
 from palindrome_lens.sae.leaderboard import Run
+from palindrome_lens.stored import trained
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import SOLVING, evaluate, trained
+from palindrome_lens.training import SOLVING
 
 RUNS = 5
 

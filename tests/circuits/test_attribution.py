@@ -8,7 +8,7 @@ from handbuilt import HandBuilt
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits import attribution
+from palindrome_lens.circuits import attribution, patching
 from palindrome_lens.circuits.attribution import PARTS, audit, direct_logit_attribution, vectors
 from palindrome_lens.circuits.scrubbing import NODES, parts_of
 from palindrome_lens.circuits.subject import Subject, subject
@@ -143,7 +143,7 @@ def test_the_audit_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
 def test_patching_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
     task, model = handbuilt.task, handbuilt.model
     for query in task.mirrored_positions:
-        found = attribution.patch(subject(task, model), query)
+        found = patching.patch(subject(task, model), query)
         for name, outcome in found.items():
             for slot in range(task.half_length):
                 moved = name == "mirror" and slot == task.slot_of(query)
@@ -153,7 +153,7 @@ def test_patching_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_patching_agrees_with_the_running_model(random: TransformerBridge, query: int) -> None:
-    found = attribution.patch(subject(TINY, random), query)
+    found = patching.patch(subject(TINY, random), query)
     for own, slot, shift in ((1, 0, 0), (6, 1, 2), (14, 1, 0)):
         place = 4 ** (1 - slot)
         digit = own // place % 4
@@ -205,8 +205,8 @@ def pairs(slot: int) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_path_patching_agrees_with_the_running_model(random: TransformerBridge, query: int) -> None:
-    found = attribution.patch_paths(subject(TINY, random), query)
-    wanted = {path: [0, 0] for path in attribution.PATHS}
+    found = patching.patch_paths(subject(TINY, random), query)
+    wanted = {path: [0, 0] for path in patching.PATHS}
     for own, other in pairs(TINY.slot_of(query)):
         first = cached(random, own)
         moved = node(random, own, other, query, "mirror") - node(random, own, own, query, "mirror")
@@ -234,7 +234,7 @@ def test_path_patching_agrees_with_the_running_model(random: TransformerBridge, 
 def test_patching_an_embedding_agrees_with_the_running_model(
     random: TransformerBridge, query: int
 ) -> None:
-    found = attribution.patch_embeddings(subject(TINY, random), query)
+    found = patching.patch_embeddings(subject(TINY, random), query)
     wanted = torch.zeros_like(found)
     for slot in range(2):
         for own, other in pairs(slot):
@@ -260,12 +260,12 @@ def test_the_embedding_that_the_handbuilt_model_copies_is_the_mirrors(
 ) -> None:
     tables = tabulate(handbuilt.model)
     for query in TINY.mirrored_positions:
-        found = attribution.patch_embeddings(Subject(TINY, handbuilt.model, tables, STRINGS), query)
+        found = patching.patch_embeddings(Subject(TINY, handbuilt.model, tables, STRINGS), query)
         wanted = torch.zeros_like(found[1])
         wanted[TINY.slot_of(query), TINY.mirror_position(query)] = 16 * 3
         assert torch.equal(found[1], wanted)
         # Its MLP writes nothing here: all of the letter goes past it.
-        paths = attribution.patch_paths(Subject(TINY, handbuilt.model, tables, STRINGS), query)
+        paths = patching.patch_paths(Subject(TINY, handbuilt.model, tables, STRINGS), query)
         assert {path: counts.tolist() for path, counts in paths.items()} == {
             "through the MLP": [0, 48],
             "past the MLP": [48, 0],

@@ -12,8 +12,8 @@ from palindrome_lens.circuits import tables
 from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import Tables, finish, handed_over, tabulate
 from palindrome_lens.circuits.weights import advantage, copying, share_copied
+from palindrome_lens.evaluation import evaluate, position_loss
 from palindrome_lens.task import Task, inputs
-from palindrome_lens.training import evaluate, position_loss
 
 
 class Record(NamedTuple):

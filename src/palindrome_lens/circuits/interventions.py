@@ -7,9 +7,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.evaluation import CHUNK, Evaluation, evaluate
 from palindrome_lens.model import activations, check_hook_name, hook_names
 from palindrome_lens.task import inputs, targets
-from palindrome_lens.training import CHUNK, Evaluation, evaluate
 
 
 def margins(

@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import training
+from palindrome_lens import stored
 from palindrome_lens.circuits.tables import Tables, tabulate
 from palindrome_lens.task import Task, inputs, targets
 from palindrome_lens.tokenizer import encode
@@ -46,7 +46,7 @@ def subject(task: Task, model: TransformerBridge) -> Subject:
 
 
 def solved(task: Task, seeds: Iterable[int], **shape: Any) -> dict[int, Subject]:
-    """The models of :func:`training.solving` as subjects, by seed."""
+    """The models of :func:`stored.solving` as subjects, by seed."""
     chosen = list(seeds)
-    models = training.solving(task, chosen, **shape)
+    models = stored.solving(task, chosen, **shape)
     return {seed: subject(task, model) for seed, model in zip(chosen, models, strict=True)}
