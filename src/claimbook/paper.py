@@ -24,6 +24,8 @@ from pypdf.generic import (
 )
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from claimbook.errors import ClaimbookError
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -54,7 +56,7 @@ NUMBERS = """<style>
 </style>"""
 
 
-class PaperError(RuntimeError):
+class PaperError(ClaimbookError):
     """The book could not be printed."""
 
 

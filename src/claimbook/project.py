@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from claimbook.errors import ClaimbookError
 
-class NotebookError(RuntimeError):
+
+class NotebookError(ClaimbookError):
     """A notebook cannot be used as it is; the message is for the person at the terminal."""
 
 

@@ -59,7 +59,12 @@ class Recipe(Config):
         warm = min((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
         if self.schedule == "constant":
             return self.lr * warm
-        return self.lr * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.lr * warm * cosine(step, self.steps)
+
+
+def cosine(step: int, steps: int) -> float:
+    """The share of the learning rate that is left at a step: from 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 ORIGINAL = Recipe(

@@ -77,7 +77,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def test_the_page_has_both_numbers(built: Built) -> None:
     table = words(built.page("book/index").partition("<table")[2].partition("</table>")[0])
-    assert table.endswith("They add up to …. 1 18")
+    assert table.endswith("They add up to …. 1 18 1")
     assert "gone" not in table
 
 

@@ -291,7 +291,7 @@ def test_refresh_collects_the_claims(project: Project, write: Write) -> None:
 def test_a_claim_stated_twice_rewrites_nothing(project: Project, write: Write) -> None:
     for name in ("01_data", "02_training"):
         write(name, CLAIM.format(id="data.size", value=3))
-    with pytest.raises(NotebookError, match=r"'data\.size' is stated twice"):
+    with pytest.raises(claims.ClaimsError, match=r"'data\.size' is stated twice"):
         execute.refresh(project)
     assert not list(project.notebooks.glob("*.ipynb"))
 
