@@ -109,7 +109,7 @@ def fingerprint_of(*paths: Path) -> str:
 
 
 def _installed() -> list[str]:
-    return sorted(f"{one.metadata['Name']}=={one.version}" for one in distributions())
+    return sorted(f"{package.metadata['Name']}=={package.version}" for package in distributions())
 
 
 def _fingerprint_in(book: Path) -> str | None:

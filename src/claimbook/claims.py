@@ -142,15 +142,15 @@ def collect(notebooks: Iterable[Path]) -> list[Claim]:
     Raises:
         ClaimsError: two claims share an id.
     """
-    found: dict[str, Claim] = {}
+    claims_by_id: dict[str, Claim] = {}
     for path in notebooks:
         for stated in of_cells(json.loads(path.read_text(encoding="utf-8"))["cells"]):
-            if stated.id in found:
+            if stated.id in claims_by_id:
                 raise ClaimsError(
                     f"The claim {stated.id!r} is stated twice; the second time in {path.name}."
                 )
-            found[stated.id] = stated
-    return list(found.values())
+            claims_by_id[stated.id] = stated
+    return list(claims_by_id.values())
 
 
 def of_cells(cells: Iterable[Mapping[str, Any]]) -> Iterator[Claim]:

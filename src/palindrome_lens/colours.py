@@ -104,14 +104,14 @@ def looks(names: Iterable[str]) -> list[tuple[str, int]]:
     Names without a meaning take the colours that no other series of the figure has, in order.
     """
     names = list(names)
-    known = {name: colour_of(name) for name in names}
-    free = [colour for colour in COLOURS if colour not in known.values()] or COLOURS
-    unknown = [name for name in names if known[name] is None]
+    by_meaning = {name: colour_of(name) for name in names}
+    free = [colour for colour in COLOURS if colour not in by_meaning.values()] or COLOURS
+    unknown = [name for name in names if by_meaning[name] is None]
     drawn = {name: free[i % len(free)] for i, name in enumerate(unknown)}
     before: Counter[str] = Counter()
-    found = []
+    pairs = []
     for name in names:
-        colour = known[name] or drawn[name]
-        found.append((colour, before[colour]))
+        colour = by_meaning[name] or drawn[name]
+        pairs.append((colour, before[colour]))
         before[colour] += 1
-    return found
+    return pairs

@@ -154,8 +154,8 @@ def activations(
     Raises:
         ValueError: an unknown hook name.
     """
-    known = hook_names(bridge)
-    wanted = [check_hook_name(name, known) for name in names]
+    hooks = hook_names(bridge)
+    wanted = [check_hook_name(name, hooks) for name in names]
     with torch.no_grad():
         _, cache = bridge.run_with_cache(tokens, names_filter=wanted)
     return {name: cache[name] for name in wanted}

@@ -113,12 +113,12 @@ def checkpoints(
 
     made_from = {**_settings(task, config, recipe), "steps": wanted}
     tensors = artifacts.find_or_make("checkpoints", made_from, training.__name__, make)
-    found = {}
+    bridges = {}
     for i, step in enumerate(wanted):
         native = init_model(config, task).to(tensors["head.weight"].dtype)
         native.load_state_dict({name: weights[i] for name, weights in tensors.items()})
-        found[step] = hooked(native, config, task)
-    return found
+        bridges[step] = hooked(native, config, task)
+    return bridges
 
 
 def _to_store(model: nn.Module, history: History) -> artifacts.Tensors:

@@ -71,13 +71,13 @@ def _measure(
 
 
 def _patterns(
-    known: Tables, tokens: Int64[Tensor, "strings position"]
+    table: Tables, tokens: Int64[Tensor, "strings position"]
 ) -> Float[Tensor, "strings query key"]:
     length = tokens.shape[1]
-    found = torch.zeros(len(tokens), length, length, dtype=known.scores.dtype)
+    weights = torch.zeros(len(tokens), length, length, dtype=table.scores.dtype)
     for query in range(length):
-        found[:, query, : query + 1] = tables.pattern(known, tokens, query)[:, 0]
-    return found
+        weights[:, query, : query + 1] = tables.pattern(table, tokens, query)[:, 0]
+    return weights
 
 
 def transplanted_loss(

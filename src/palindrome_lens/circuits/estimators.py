@@ -151,7 +151,7 @@ def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] 
         lost = measured[-1][0] - measured[0][0]
         for i, (_, through, past) in enumerate(measured):
             wrong[i] += ((through + past > 0) != (lost > 0)).sum()
-        means = [torch.stack([each.mean(dim=-1) for each in at]) for at in measured]
+        means = [torch.stack([leads.mean(dim=-1) for leads in at]) for at in measured]
         pieces.append(torch.stack(means, dim=1))
         # [quantity point strings]
     lead, through, past = torch.cat(pieces, dim=-1)
@@ -335,7 +335,7 @@ def _slopes(
         written = F.linear(hidden, weight_out, mlp.out.bias)
         final, turn = _norm(model, model.ln_final, middle + written)
         read = [final, turn(F.linear(change, weight_out)), turn(step)]
-    lead, through, past = (torch.einsum("snd, sd -> sn", each, part.along) for each in read)
+    lead, through, past = (torch.einsum("snd, sd -> sn", slope, part.along) for slope in read)
     return lead + part.offset.unsqueeze(1), through, past
 
 

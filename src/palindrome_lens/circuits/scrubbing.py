@@ -216,21 +216,21 @@ def simplified(
     token = read[:, mirror]
     places = torch.tensor([task.mirror_position(p) for p in task.mirrored_positions])
     shared = tables.values[:, places].sum(dim=0).mean(dim=0)
-    known = letters(task, tokens).unique()
-    own_mean = tables.values[:, mirror, known].sum(dim=0).mean(dim=0)
+    ids = letters(task, tokens).unique()
+    own_mean = tables.values[:, mirror, ids].sum(dim=0).mean(dim=0)
     start = parts.direct + tables.bias
     resid = {
         "model": joined(parts, tables.bias, dict.fromkeys(NODES, everything), mirror),
         "hard pattern": start + parts.values[:, :, mirror].sum(dim=1),
-        "one code": start + shared[token] - shared[known].mean(dim=0) + own_mean,
+        "one code": start + shared[token] - shared[ids].mean(dim=0) + own_mean,
         "one letter table": start + shared[token],
     }
-    found = {name: finish(model, value).log_softmax(dim=-1) for name, value in resid.items()}
+    log_probs = {name: finish(model, value).log_softmax(dim=-1) for name, value in resid.items()}
     with torch.no_grad():
         mlp = mlp_out(model, resid["model"])
         after = resid["one code"] + _by_letter(mlp, token)
-        found["MLP table"] = unembedded(model, after).log_softmax(dim=-1)
-    return found | {"answer table": _by_letter(found["model"], token)}
+        log_probs["MLP table"] = unembedded(model, after).log_softmax(dim=-1)
+    return log_probs | {"answer table": _by_letter(log_probs["model"], token)}
 
 
 def _by_letter(

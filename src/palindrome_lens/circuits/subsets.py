@@ -156,12 +156,12 @@ def _instead(
 
 def minimal(faithful: Bool[Tensor, "circuits"]) -> list[int]:
     """The faithful circuits of which no proper subset is faithful, in ascending order."""
-    found: list[int] = []
+    minimal_circuits: list[int] = []
     # A proper subset is a smaller number, and holds a minimal circuit if it is faithful.
     for circuit in faithful.nonzero().flatten().tolist():
-        if not any(smaller & circuit == smaller for smaller in found):
-            found.append(circuit)
-    return found
+        if not any(smaller & circuit == smaller for smaller in minimal_circuits):
+            minimal_circuits.append(circuit)
+    return minimal_circuits
 
 
 def incompleteness(score: Float[Tensor, "circuits"], circuit: int) -> tuple[float, int]:
@@ -187,9 +187,9 @@ def minimality(score: Float[Tensor, "circuits"], circuit: int) -> dict[int, floa
     """
     numbers = torch.arange(len(score))
     left = numbers[(numbers & circuit) == numbers]
-    found = {}
+    by_node = {}
     for bit in range(len(score).bit_length() - 1):
         if circuit >> bit & 1:
             held = left[(left >> bit & 1).bool()]
-            found[bit] = float((score[held] - score[held & ~(1 << bit)]).abs().max())
-    return found
+            by_node[bit] = float((score[held] - score[held & ~(1 << bit)]).abs().max())
+    return by_node

@@ -65,9 +65,9 @@ def score_terms(
         own = tables.scores[head, query, at_key, key, at_key]
         return ScoreTerms(float(own.mean()), 0.0, float(own.std(correction=0)), 0.0)
     grid = tables.scores[head, query][at_query][:, key][:, at_key]
-    found = anova.decompose(grid, 2)
-    spread = [float(found.variance(axes)) ** 0.5 for axes in ((0,), (1,), (0, 1))]
-    return ScoreTerms(float(found.mean), *spread)
+    split = anova.decompose(grid, 2)
+    spread = [float(split.variance(axes)) ** 0.5 for axes in ((0,), (1,), (0, 1))]
+    return ScoreTerms(float(split.mean), *spread)
 
 
 def position_scores(
@@ -75,11 +75,11 @@ def position_scores(
 ) -> Float[Tensor, "query key"]:
     """The position-position term of every score; not-a-number where attention cannot reach."""
     length = tokens.shape[1] - 1
-    found = torch.full((length, length), torch.nan, dtype=tables.scores.dtype)
+    by_pair = torch.full((length, length), torch.nan, dtype=tables.scores.dtype)
     for query in range(length):
         for key in range(query + 1):
-            found[query, key] = score_terms(tables, tokens, query, key, head).mean
-    return found
+            by_pair[query, key] = score_terms(tables, tokens, query, key, head).mean
+    return by_pair
 
 
 def directions(
@@ -97,13 +97,13 @@ def directions(
     grid = tables.scores[head][tuple(rows.T)][:, columns[:, 0], columns[:, 1]]
     left, strength, right = torch.linalg.svd(grid - grid.mean(dim=1, keepdim=True))
     total = strength.square().sum()
-    found = []
+    by_strength = []
     for u, s, v in zip(left.T, strength, right, strict=False):
         sign = v[v.abs().argmax()].sign() * s.sqrt()
         query, by_query = _by_position(u * sign, rows[:, 0])
         key, by_key = _by_position(v * sign, columns[:, 0])
-        found.append(Direction(float(s.square() / total), query, key, by_query, by_key))
-    return found
+        by_strength.append(Direction(float(s.square() / total), query, key, by_query, by_key))
+    return by_strength
 
 
 def _by_position(
