@@ -71,7 +71,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     (folder / "book").mkdir()
     claims.write(other, folder / FILE)
     index = "# Start\n\n```{toctree}\n../notebooks/01_coin\n```\n\n```{claims-again}\n```\n\n"
-    index += "Twin: {control}`coin.sum`.\n\n```{claims}\n```\n"
+    index += "Twin: {control}`coin.sum`. Again {again}`coin.sum`, {again}`coin.none`.\n\n"
+    index += "```{claims}\n```\n"
     return build_in(folder, {"book/index.md": index, "notebooks/01_coin.ipynb": stored(1)})
 
 
@@ -83,3 +84,8 @@ def test_the_page_has_both_numbers(built: Built) -> None:
 
 def test_a_control_is_quoted(built: Built) -> None:
     assert "Twin: Control: 1 ." in words(built.page("book/index"))
+
+
+def test_a_page_can_name_the_other_number(built: Built) -> None:
+    assert "Again 18 , coin.none" in words(built.page("book/index"))
+    assert "no claim 'coin.none' in book/claims_again.json" in built.warned
