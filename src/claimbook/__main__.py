@@ -73,6 +73,12 @@ def check_outputs(project: Project, _: argparse.Namespace) -> None:
         say(f"{name}: {number} cells have an output to compare with")
 
 
+def check_same(project: Project, _: argparse.Namespace) -> None:
+    """Check that the last run of every notebook left what is committed, byte for byte."""
+    _report(outputs.departures(project))
+    say(f"{len(project.names())} notebooks ran as they are committed, byte for byte")
+
+
 COMMANDS = {
     "build": build,
     "execute": execute,
@@ -82,6 +88,7 @@ COMMANDS = {
     "links": links,
     "pairs": check_pairs,
     "outputs": check_outputs,
+    "same": check_same,
 }
 
 

@@ -7,6 +7,7 @@ top to bottom and that every cell left an output, and nothing in it may tell nbv
 
 import json
 import re
+from pathlib import Path
 
 from nbformat import NotebookNode
 
@@ -41,6 +42,23 @@ def problems(project: Project) -> list[str]:
             continue
         faults += [f"{shown}, {problem}" for problem in of_cells(cells)]
     return faults
+
+
+def departures(project: Project) -> list[str]:
+    """One sentence for each notebook whose last run left anything but what is committed.
+
+    Stricter than nbval, which skips cells without an output and counts no executions.
+    """
+    return [
+        f"The last run of {name} left something else than {project.shown(project.reference(name))}."
+        for name in project.names()
+        if not _same(project.executed_copy(name), project.reference(name))
+    ]
+
+
+def _same(executed: Path, reference: Path) -> bool:
+    there = executed.exists() and reference.exists()
+    return there and executed.read_bytes() == reference.read_bytes()
 
 
 def counts(project: Project) -> dict[str, int]:
