@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# What nbval holds against its stored outputs; one notebook is enough where `make same` ran.
+NBVAL ?= notebooks
 BOOK := $(PY) -m claimbook
 
 # An environment is named by the content of what it was made from (and by where it lies, which an
@@ -17,7 +19,7 @@ SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens bench shots lock clean
+.PHONY: help book same again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -32,7 +34,10 @@ pdf: $(INSTALLED)/pdf-$(MADE_FROM) ## build the book, and print it into one PDF,
 
 test: $(INSTALLED)/test-$(MADE_FROM) ## run all tests: units, every notebook against its stored outputs, the built book in a browser
 	@$(BOOK) build
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile --nbval tests notebooks
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --nbval tests $(NBVAL)
+
+same: $(INSTALLED)/book-$(MADE_FROM) ## check that the last run of every notebook left what is committed, byte for byte
+	@$(BOOK) same
 
 lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each paired with its text
 	@$(PY) -m jupyter lab --ServerApp.root_dir=. --ServerApp.preferred_dir=notebooks

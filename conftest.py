@@ -1,7 +1,7 @@
 """A store of artifacts of its own for each run of the tests, notebooks included.
 
-With the usual store nothing would be trained again: the notebooks would be held against
-what an earlier version of the code had left on disk.
+With the usual store nothing would be trained again. ``PALINDROME_LENS_TEST_STORE`` names another
+one, for instance that which continuous integration has just filled with the same code.
 """
 
 import os
@@ -24,6 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set the store before any test or notebook kernel starts."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
         return  # the process that started this one has set it, for both
+    if shared := os.environ.get("PALINDROME_LENS_TEST_STORE"):
+        os.environ[STORE] = shared
+        return
     folder = tempfile.TemporaryDirectory(prefix="palindrome-lens-store-")
     config.stash[FOLDER] = folder
     # One level down: what is kept beside the store, W&B's runs, belongs to this run as well.

@@ -14,14 +14,16 @@ from palindrome_lens.circuits.interventions import zero_ablate
 from palindrome_lens.circuits.limits import answers, count, wrong_letters
 from palindrome_lens.circuits.patterns import patterns
 from palindrome_lens.circuits.scrubbing import Group, scrub
-from palindrome_lens.circuits.tables import tabulate
+from palindrome_lens.circuits.subject import subject
 from palindrome_lens.dictionary import effects
+from palindrome_lens.evaluation import evaluate
 from palindrome_lens.model import ModelConfig
 from palindrome_lens.sae import choosing, leaderboard
 from palindrome_lens.sae.leaderboard import Run
+from palindrome_lens.stored import trained
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import SOLVING, evaluate, trained
+from palindrome_lens.training import SOLVING
 
 RUNS = 5
 
@@ -31,7 +33,7 @@ def main() -> None:
     task = Task()
     model = trained(task, ModelConfig(), SOLVING).model
     tokens = encode(task, task.strings())
-    tables = tabulate(model)
+    solver = subject(task, model)
     query = task.mirrored_positions[1]
     every = frozenset(range(task.half_length))
     mirror_alone = [
@@ -51,11 +53,11 @@ def main() -> None:
         "ablate one component (zero)": lambda: len(
             zero_ablate(model, tokens, "blocks.0.hook_mlp_out").loss
         ),
-        "scrub one query": lambda: scrub(task, model, tables, tokens, query, mirror_alone).cases,
+        "scrub one query": lambda: scrub(solver, query, mirror_alone).cases,
         "ablate every latent": lambda: int(effects.ablate(rest, latents, atoms).strings.sum()),
         "clamp every latent": lambda: int(effects.clamp(rest, latents, atoms, mean).strings.sum()),
         "prefixes with wrong letters": lambda: len(
-            answers(model, tables, prefixes, task.mirror_position(query)).answer
+            answers(model, solver.tables, prefixes, task.mirror_position(query)).answer
         ),
     }
     print(f"{n:,} strings, {count(prefixes):,} prefixes")

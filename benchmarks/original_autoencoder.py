@@ -11,9 +11,10 @@ from palindrome_lens.model import ModelConfig
 from palindrome_lens.sae.autoencoders import ORIGINAL_SAE, TOPK_SAE, SAEConfig
 from palindrome_lens.sae.metrics import cross_entropy, explained_variance, firing_counts, l0
 from palindrome_lens.sae.training import flat_activations, train
+from palindrome_lens.stored import trained
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import SOLVING, make_split, trained
+from palindrome_lens.training import SOLVING, make_split
 
 SEEDS = 5
 

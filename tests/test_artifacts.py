@@ -29,9 +29,10 @@ from palindrome_lens.model import ModelConfig
 from palindrome_lens.sae import leaderboard
 from palindrome_lens.sae import training as sae_training
 from palindrome_lens.sae.autoencoders import SAEConfig
+from palindrome_lens.stored import trained
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import Recipe, trained
+from palindrome_lens.training import Recipe
 
 TENSORS = {"weight": torch.arange(6.0, dtype=torch.float64).reshape(2, 3), "n": torch.tensor(7)}
 BY = "palindrome_lens.config"

@@ -4,9 +4,9 @@ import pytest
 
 from palindrome_lens.circuits.patterns import mirror_attention, patterns
 from palindrome_lens.compiled import compile_reversal
+from palindrome_lens.evaluation import evaluate
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import evaluate
 
 
 @pytest.mark.parametrize(("alphabet", "half_length"), [("abcd", 2), ("zyx", 4), ("ab", 1)])

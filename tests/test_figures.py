@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from palindrome_lens import figures
+from palindrome_lens import colours, figures
 from palindrome_lens.figures import bars, heatmap, lines, numbers, points, slider
 
 TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line that falls."}
@@ -144,7 +144,7 @@ def test_a_diverging_heatmap_is_centred_at_0() -> None:
 
 
 def test_the_colours_differ() -> None:
-    assert len(set(figures.COLOURS)) == len(figures.COLOURS)
+    assert len(set(colours.COLOURS)) == len(colours.COLOURS)
 
 
 def test_a_slider_shows_a_matrix_for_each_stop_and_does_not_start_by_itself() -> None:
@@ -175,7 +175,7 @@ def test_pictures_lie_side_by_side_below_the_ones_they_are_compared_with() -> No
 
 
 def test_more_series_than_colours_differ_in_their_symbols() -> None:
-    many = {f"unnamed {i}": ([1.0], [2.0], [1.5], [2.25]) for i in range(len(figures.COLOURS) + 1)}
+    many = {f"unnamed {i}": ([1.0], [2.0], [1.5], [2.25]) for i in range(len(colours.COLOURS) + 1)}
     drawn = as_json(points(many, **TITLES))["data"]
     assert drawn[0]["error_y"]["array"] == [0.25]
     assert drawn[0]["error_y"]["arrayminus"] == [0.5]

@@ -12,23 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from palindrome_lens import training
+from palindrome_lens import evaluation, training
 from palindrome_lens.config import ConfigError
+from palindrome_lens.evaluation import Evaluation, evaluate, position_loss
 from palindrome_lens.model import ModelConfig, init_model
+from palindrome_lens.stored import checkpoints, trained
 from palindrome_lens.task import Task, inputs, targets
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import (
-    ORIGINAL,
-    Evaluation,
-    Recipe,
-    batches,
-    checkpoints,
-    evaluate,
-    make_split,
-    position_loss,
-    train,
-    trained,
-)
+from palindrome_lens.training import ORIGINAL, Recipe, batches, make_split, train
 
 TINY = Task(alphabet="abcd", half_length=2)
 SHORT = Recipe(steps=30, batch_size=5, warmup=5, test_fraction=0.25, evaluate_every=10)
@@ -104,7 +95,7 @@ def test_the_loss_is_minus_the_log_probability_of_the_target() -> None:
 
 
 def test_evaluation_of_all_strings_equals_a_loop_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHUNK", 5)
+    monkeypatch.setattr(evaluation, "CHUNK", 5)
     model = init_model(ModelConfig(), TINY)
     found = evaluate(model, tiny_tokens())
     assert found.loss.shape == found.correct.shape == (16, 6)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from claimbook import mime
-from palindrome_lens import figures
+from palindrome_lens import colours, figures
 from palindrome_lens.pages.mirror import picture
 
 ROOT = Path(__file__).parents[1]
@@ -112,7 +112,7 @@ MINUS = ("ground", "minus-tint", "minus-depth")
 
 @pytest.mark.parametrize("eyes", EYES)
 def test_any_two_colours_stay_apart(eyes: str) -> None:
-    assert least_distance(figures.COLOURS, EYES[eyes]) >= LEAST_DISTANCE
+    assert least_distance(colours.COLOURS, EYES[eyes]) >= LEAST_DISTANCE
 
 
 def test_the_original_palette_would_not_do_on_both_grounds() -> None:
@@ -128,7 +128,7 @@ def test_distances_are_those_of_oklab() -> None:
         assert (eyes @ torch.ones(3).double()).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
 
 
-@pytest.mark.parametrize("colour", figures.COLOURS)
+@pytest.mark.parametrize("colour", colours.COLOURS)
 def test_every_colour_stands_out_from_a_white_and_from_a_dark_page(colour: str) -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert all(contrast(colour, ground) >= LEAST_CONTRAST for ground in grounds())
@@ -151,33 +151,33 @@ def test_scales_go_from_the_ground_of_the_page_to_what_stands_out_from_it(
 
 def test_the_picture_of_the_first_page_has_the_colours_of_the_positions() -> None:
     assert {str(query): colour for query, colour in picture.COLOURS.items()} == {
-        query: figures.MEANING[query] for query in "456"
+        query: colours.MEANING[query] for query in "456"
     }
 
 
 def test_the_light_scales_are_those_of_the_notebooks() -> None:
-    as_stored = [colour.lower() for _, colour in figures.SEQUENTIAL]
+    as_stored = [colour.lower() for _, colour in colours.SEQUENTIAL]
     assert as_stored == scale("light", *PLUS)
-    as_stored = [colour.lower() for _, colour in figures.DIVERGING]
+    as_stored = [colour.lower() for _, colour in colours.DIVERGING]
     assert as_stored == scale("light", "minus-depth", "minus-tint", *PLUS)
 
 
 def test_what_is_meant_by_a_name() -> None:
-    assert figures.colour_of("4 → 3") == figures.colour_of("query 4") == figures.MEANING["4"]
-    assert figures.colour_of("copied at 6") == figures.colour_of("6 (mirrored)")
-    assert figures.colour_of("TopK, k = 3") == figures.colour_of("TopK + L1") == figures.BLUE
-    assert figures.colour_of("ReLU, L1") == figures.MEANING["ReLU"]
-    assert figures.colour_of("K-SVD, 24 atoms") == figures.MEANING["K-SVD"]
-    assert figures.colour_of("128 random directions") == figures.MEANING["random directions"]
+    assert colours.colour_of("4 → 3") == colours.colour_of("query 4") == colours.MEANING["4"]
+    assert colours.colour_of("copied at 6") == colours.colour_of("6 (mirrored)")
+    assert colours.colour_of("TopK, k = 3") == colours.colour_of("TopK + L1") == colours.BLUE
+    assert colours.colour_of("ReLU, L1") == colours.MEANING["ReLU"]
+    assert colours.colour_of("K-SVD, 24 atoms") == colours.MEANING["K-SVD"]
+    assert colours.colour_of("128 random directions") == colours.MEANING["random directions"]
     for nobody in ("4 of 64", "64", "24 atoms", "random letters", "BatchTop", ""):
-        assert figures.colour_of(nobody) is None
+        assert colours.colour_of(nobody) is None
 
 
 def test_what_has_the_same_colour_in_a_figure_is_told_apart_otherwise() -> None:
-    found = figures.looks(["TopK, k = 1", "TopK, k = 3", "something", "BatchTopK", "else"])
-    assert found[:2] == [(figures.BLUE, 0), (figures.BLUE, 1)]
+    found = colours.looks(["TopK, k = 1", "TopK, k = 3", "something", "BatchTopK", "else"])
+    assert found[:2] == [(colours.BLUE, 0), (colours.BLUE, 1)]
     assert len(set(found)) == 5
-    assert len(set(figures.looks(map(str, range(10, 26))))) == 16
+    assert len(set(colours.looks(map(str, range(10, 26))))) == 16
     lines = figures.lines({"0": [1.0], "1": [2.0]}, x_title="", y_title="", alt="").data
     assert [line.line.dash for line in lines] == ["solid", "dash"]
     bars = figures.bars({"0": [1.0], "1": [2.0]}, labels=["a"], x_title="", y_title="", alt="").data
@@ -189,7 +189,7 @@ def test_architectures_and_components_and_positions_do_not_share_a_colour() -> N
     architectures += ["ReLU", "GELU", "sigmoid"]
     components = ["attention", "MLP", "embedding", "others", "LayerNorm"]
     for kind in (architectures, components, list("034567")):
-        assert len({figures.MEANING[name] for name in kind}) == len(kind)
+        assert len({colours.MEANING[name] for name in kind}) == len(kind)
 
 
 def series() -> Iterator[tuple[str, str, str, int]]:
@@ -204,7 +204,7 @@ def series() -> Iterator[tuple[str, str, str, int]]:
 
 
 def _is_level(trace: dict[str, Any]) -> bool:
-    return len(trace["x"]) == 2 and trace.get("line", {}).get("width") == figures.LEVEL_WIDTH
+    return len(trace["x"]) == 2 and trace.get("line", {}).get("width") == colours.LEVEL_WIDTH
 
 
 def _colour(trace: dict[str, Any]) -> str:
@@ -225,6 +225,6 @@ def test_every_series_that_is_compared_has_a_name_with_a_meaning() -> None:
     nameless = {
         f"{chapter}: {name}"
         for chapter, name, _, among in series()
-        if among > 1 and figures.colour_of(name) is None
+        if among > 1 and colours.colour_of(name) is None
     }
     assert nameless == set()

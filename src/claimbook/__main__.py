@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from claimbook import outputs, pairs
+from claimbook.errors import ClaimbookError
 from claimbook.progress import say
 from claimbook.project import NotebookError, Project
 
@@ -14,15 +15,12 @@ INTERRUPTED = 130
 def build(project: Project, _: argparse.Namespace) -> None:
     """Execute what is stale, then build the book."""
     # Imported here: checking pairs before each commit should not wait for Sphinx and papermill.
-    from claimbook.build import BookError, build
+    from claimbook.build import build
     from claimbook.execute import execute
 
     executed = execute(project)
     say("Building the book ...")
-    try:
-        book = build(project.root, executed)
-    except BookError as error:
-        raise NotebookError(str(error)) from error
+    book = build(project.root, executed)
     say(f"Open {(book / 'index.html').as_uri()}")
 
 
@@ -42,36 +40,25 @@ def refresh(project: Project, arguments: argparse.Namespace) -> None:
 
 def again(project: Project, arguments: argparse.Namespace) -> None:
     """Run chapters with other seeds, and write what they claim beside the pages."""
-    from papermill.exceptions import PapermillExecutionError
-
     from claimbook.again import again
 
-    try:
-        again(project, arguments.name, {"seeds": arguments.seeds})
-    except PapermillExecutionError as error:
-        raise NotebookError(str(error)) from error
+    again(project, arguments.name, {"seeds": arguments.seeds})
 
 
 def pdf(project: Project, _: argparse.Namespace) -> None:
     """Print the built book as one PDF."""
-    from claimbook.paper import PaperError, print_book
+    from claimbook.paper import print_book
 
     say("Printing the book ...")
-    try:
-        printed = print_book(project.root, project.root / "_build" / "html")
-    except PaperError as error:
-        raise NotebookError(str(error)) from error
+    printed = print_book(project.root, project.root / "_build" / "html")
     say(f"Open {printed.as_uri()}")
 
 
 def links(project: Project, _: argparse.Namespace) -> None:
     """Check the addresses that the book links to; needs a network."""
-    from claimbook.build import BookError, check_links
+    from claimbook.build import check_links
 
-    try:
-        check_links(project.root, [project.reference(name) for name in project.names()])
-    except BookError as error:
-        raise NotebookError(str(error)) from error
+    check_links(project.root, [project.reference(name) for name in project.names()])
 
 
 def check_pairs(project: Project, _: argparse.Namespace) -> None:
@@ -86,6 +73,12 @@ def check_outputs(project: Project, _: argparse.Namespace) -> None:
         say(f"{name}: {number} cells have an output to compare with")
 
 
+def check_same(project: Project, _: argparse.Namespace) -> None:
+    """Check that the last run of every notebook left what is committed, byte for byte."""
+    _report(outputs.departures(project))
+    say(f"{len(project.names())} notebooks ran as they are committed, byte for byte")
+
+
 COMMANDS = {
     "build": build,
     "execute": execute,
@@ -95,6 +88,7 @@ COMMANDS = {
     "links": links,
     "pairs": check_pairs,
     "outputs": check_outputs,
+    "same": check_same,
 }
 
 
@@ -133,7 +127,7 @@ def main(words: list[str] | None = None) -> int:
         if not project.names():
             raise NotebookError(f"There are no notebooks in {project.notebooks}.")
         COMMANDS[arguments.command](project, arguments)
-    except NotebookError as error:
+    except ClaimbookError as error:
         print(error, file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:

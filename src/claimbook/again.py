@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from papermill.exceptions import PapermillExecutionError
+
 from claimbook import claims, stored_form
 from claimbook.execute import in_memory
 from claimbook.progress import say
-from claimbook.project import Project
+from claimbook.project import NotebookError, Project
 
 FILE = Path("book") / "claims_again.json"
 
@@ -20,14 +22,17 @@ def again(project: Project, names: Sequence[str], parameters: Mapping[str, Any])
     """Run notebooks with these parameters, and write what they claim.
 
     Raises:
-        NotebookError: there is no such notebook.
-        PapermillExecutionError: a cell failed.
+        NotebookError: there is no such notebook, or a cell failed.
     """
     changed = ", ".join(f"{key} = {value}" for key, value in parameters.items())
     stated: list[claims.Claim] = []
     for name in project.chosen(names):
         say(f"{name} runs with {changed}")
         source = stored_form.read_source(project.source(name))
-        stated += claims.of_cells(in_memory(project, source, parameters=dict(parameters)).cells)
+        try:
+            executed = in_memory(project, source, parameters=dict(parameters))
+        except PapermillExecutionError as error:
+            raise NotebookError(str(error)) from error
+        stated += claims.of_cells(executed.cells)
     claims.write(stated, project.root / FILE)
     say(f"Wrote {FILE}")

@@ -14,6 +14,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from claimbook import claims, pictures, stale
+from claimbook.errors import ClaimbookError
 from claimbook.markup.citing import CITATION
 from claimbook.markup.openings import TIMES
 from claimbook.project import Project
@@ -31,7 +32,7 @@ JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 STRICT = ("-n", "-W", "--keep-going")
 
 
-class BookError(RuntimeError):
+class BookError(ClaimbookError):
     """The book could not be built; the message holds what Jupyter Book complained about."""
 
 
@@ -108,7 +109,7 @@ def fingerprint_of(*paths: Path) -> str:
 
 
 def _installed() -> list[str]:
-    return sorted(f"{one.metadata['Name']}=={one.version}" for one in distributions())
+    return sorted(f"{package.metadata['Name']}=={package.version}" for package in distributions())
 
 
 def _fingerprint_in(book: Path) -> str | None:

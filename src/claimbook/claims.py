@@ -13,8 +13,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from claimbook import mime
+from claimbook.errors import ClaimbookError
 
 SIGNIFICANT = 4
+
+
+class ClaimsError(ClaimbookError):
+    """Two claims share an id, or one that is needed is not stated."""
 
 
 class Claim(BaseModel):
@@ -135,17 +140,17 @@ def collect(notebooks: Iterable[Path]) -> list[Claim]:
     """The claims stored in executed notebooks, in the order of the book.
 
     Raises:
-        ValueError: two claims share an id.
+        ClaimsError: two claims share an id.
     """
-    found: dict[str, Claim] = {}
+    claims_by_id: dict[str, Claim] = {}
     for path in notebooks:
         for stated in of_cells(json.loads(path.read_text(encoding="utf-8"))["cells"]):
-            if stated.id in found:
-                raise ValueError(
+            if stated.id in claims_by_id:
+                raise ClaimsError(
                     f"The claim {stated.id!r} is stated twice; the second time in {path.name}."
                 )
-            found[stated.id] = stated
-    return list(found.values())
+            claims_by_id[stated.id] = stated
+    return list(claims_by_id.values())
 
 
 def of_cells(cells: Iterable[Mapping[str, Any]]) -> Iterator[Claim]:

@@ -20,7 +20,7 @@ from traitlets import default
 from claimbook import claims, pictures, readme, stale, stored_form
 from claimbook.progress import Progress, say
 from claimbook.project import NotebookError, Project, replace_with
-from claimbook.provenance import Library, ProvenanceError
+from claimbook.provenance import Library
 
 KERNEL_STARTS_WITHIN_S = 300
 """The usual minute is not always enough on a machine that does other work."""
@@ -55,7 +55,7 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
         NotebookError: a cell failed. Executed copies and references are as they were.
     """
     chosen = project.chosen(names)
-    library = _library(project)
+    library = Library.of(project.packages)
     due: dict[str, dict[str, str]] = {}
     for name in chosen:
         made_from = stale.parts(project, library, name)
@@ -75,13 +75,6 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
         each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
         say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {each}")
     return [project.executed_copy(name) for name in chosen]
-
-
-def _library(project: Project) -> Library:
-    try:
-        return Library.of(project.packages)
-    except ProvenanceError as error:
-        raise NotebookError(str(error)) from error
 
 
 def _timed(project: Project, name: str) -> tuple[NotebookNode, float]:
@@ -116,15 +109,12 @@ def refresh(project: Project, names: Sequence[str] = (), *, everything: bool = F
     """Execute, and then make the outputs the new reference; the list of claims follows.
 
     Raises:
-        NotebookError: a cell failed, or two claims share an id. Nothing was rewritten then,
-            not even for other notebooks.
+        NotebookError: a cell failed. Nothing was rewritten then, not even for other notebooks.
+        ClaimsError: two claims share an id. Nothing was rewritten then.
     """
     copies = {copy.stem: copy for copy in execute(project, names, everything=everything)}
     after = [copies.get(name, project.reference(name)) for name in project.names()]
-    try:
-        stated = claims.collect(path for path in after if path.exists())
-    except ValueError as error:
-        raise NotebookError(f"The claims cannot be collected: {error}") from error
+    stated = claims.collect(path for path in after if path.exists())
     for name, copy in copies.items():
         _rewrite(project, project.reference(name), copy.read_bytes())
     scratch = project.executed / "claims.json"
@@ -133,10 +123,7 @@ def refresh(project: Project, names: Sequence[str] = (), *, everything: bool = F
     drawn = pictures.drawn(project.pictures, stated)
     for path, picture in drawn.items():
         _rewrite(project, project.root / path, picture.svg.encode())
-    try:
-        readme.fill(stated, drawn, project.root / "README.md")
-    except ValueError as error:
-        raise NotebookError(str(error)) from error
+    readme.fill(stated, drawn, project.root / "README.md")
 
 
 def _rewrite(project: Project, path: Path, content: bytes) -> None:

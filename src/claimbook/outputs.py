@@ -7,6 +7,7 @@ top to bottom and that every cell left an output, and nothing in it may tell nbv
 
 import json
 import re
+from pathlib import Path
 
 from nbformat import NotebookNode
 
@@ -28,19 +29,36 @@ UNSTABLE = {
 
 def problems(project: Project) -> list[str]:
     """One sentence for each thing that is wrong with a committed notebook."""
-    found = []
+    faults = []
     for path in sorted(project.notebooks.glob("*.ipynb")):
         shown = project.shown(path)
         size = path.stat().st_size
         if size > LARGEST:
-            found.append(f"{shown} has {size:,} bytes; {LARGEST:,} are allowed.")
+            faults.append(f"{shown} has {size:,} bytes; {LARGEST:,} are allowed.")
         try:
             cells = stored_form.read(path).cells
         except ValueError as error:
-            found.append(f"{shown} is not a notebook: {error}")
+            faults.append(f"{shown} is not a notebook: {error}")
             continue
-        found += [f"{shown}, {problem}" for problem in of_cells(cells)]
-    return found
+        faults += [f"{shown}, {problem}" for problem in of_cells(cells)]
+    return faults
+
+
+def departures(project: Project) -> list[str]:
+    """One sentence for each notebook whose last run left anything but what is committed.
+
+    Stricter than nbval, which skips cells without an output and counts no executions.
+    """
+    return [
+        f"The last run of {name} left something else than {project.shown(project.reference(name))}."
+        for name in project.names()
+        if not _same(project.executed_copy(name), project.reference(name))
+    ]
+
+
+def _same(executed: Path, reference: Path) -> bool:
+    there = executed.exists() and reference.exists()
+    return there and executed.read_bytes() == reference.read_bytes()
 
 
 def counts(project: Project) -> dict[str, int]:
@@ -53,17 +71,17 @@ def counts(project: Project) -> dict[str, int]:
 
 def of_cells(cells: list[NotebookNode]) -> list[str]:
     """What is wrong with the cells of one notebook."""
-    found = []
+    faults = []
     number = 0
     for index, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
         number += 1
         name = stored_form.label(cells, index)
-        found += [f"{name} {problem}" for problem in _of_cell(cell, number)]
+        faults += [f"{name} {problem}" for problem in _of_cell(cell, number)]
     if number and not compared(cells):
-        found.append("no cell has an output: there is nothing to compare.")
-    return found
+        faults.append("no cell has an output: there is nothing to compare.")
+    return faults
 
 
 def compared(cells: list[NotebookNode]) -> int:
@@ -76,21 +94,21 @@ def compared(cells: list[NotebookNode]) -> int:
 
 def _of_cell(cell: NotebookNode, number: int) -> list[str]:
     tags = set(cell.metadata.get("tags", []))
-    found = []
+    faults = []
     if cell.execution_count is None:
-        found.append("was never executed, or its outputs were cleared.")
+        faults.append("was never executed, or its outputs were cleared.")
     elif cell.execution_count != number:
-        found.append(f"ran as number {cell.execution_count}: not from top to bottom.")
+        faults.append(f"ran as number {cell.execution_count}: not from top to bottom.")
     if cell.execution_count and not cell.outputs and not tags & SILENT:
-        found.append(f"has no stored output (only cells tagged {_listed(SILENT)} may).")
+        faults.append(f"has no stored output (only cells tagged {_listed(SILENT)} may).")
     if cell.outputs and tags & SILENT:
-        found.append(f"is tagged {_listed(tags & SILENT)} and yet has an output.")
+        faults.append(f"is tagged {_listed(tags & SILENT)} and yet has an output.")
     if LOOKS_AWAY.search(f"{cell.source}\n{' '.join(tags)}"):
-        found.append("asks nbval to look away.")
+        faults.append("asks nbval to look away.")
     stored = json.dumps(cell.outputs, ensure_ascii=False)
-    found += [f"shows {what}." for what, pattern in UNSTABLE.items() if pattern.search(stored)]
-    found += ["shows an error." for output in cell.outputs if output.output_type == "error"]
-    return found
+    faults += [f"shows {what}." for what, pattern in UNSTABLE.items() if pattern.search(stored)]
+    faults += ["shows an error." for output in cell.outputs if output.output_type == "error"]
+    return faults
 
 
 def _listed(tags: set[str]) -> str:

@@ -8,14 +8,14 @@ from claimbook.project import Project
 
 def problems(project: Project) -> list[str]:
     """One sentence for each notebook whose halves differ, or that lacks one."""
-    found = [_of_pair(project, name) for name in project.names()]
+    differences = [_of_pair(project, name) for name in project.names()]
     texts = set(project.names())
     lonely = [
         f"{project.shown(path)} has no text half ({path.stem}.md)."
         for path in sorted(project.notebooks.glob("*.ipynb"))
         if path.stem not in texts
     ]
-    return [problem for problem in found if problem] + lonely
+    return [problem for problem in differences if problem] + lonely
 
 
 def _of_pair(project: Project, name: str) -> str | None:

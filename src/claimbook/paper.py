@@ -24,6 +24,8 @@ from pypdf.generic import (
 )
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from claimbook.errors import ClaimbookError
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -54,7 +56,7 @@ NUMBERS = """<style>
 </style>"""
 
 
-class PaperError(RuntimeError):
+class PaperError(ClaimbookError):
     """The book could not be printed."""
 
 
@@ -81,10 +83,10 @@ class Printed(NamedTuple):
 def chapters(toc: Path) -> list[Chapter]:
     """The pages of the book in the order of ``_toc.yml``."""
     site = parse_toc_yaml(toc)
-    found = [Chapter(None, site.root.docname)]
+    pages = [Chapter(None, site.root.docname)]
     for part in site.root.subtrees:
-        found += [Chapter(part.caption, str(name)) for name in part.items]
-    return found
+        pages += [Chapter(part.caption, str(name)) for name in part.items]
+    return pages
 
 
 def browser_path() -> str | None:
@@ -102,11 +104,13 @@ def print_book(root: Path, book: Path) -> Path:
         PaperError: there is no browser, or no built book.
     """
     contents = chapters(root / "_toc.yml")
-    if missing := [one.name for one in contents if not (book / f"{one.name}.html").exists()]:
+    if missing := [
+        chapter.name for chapter in contents if not (book / f"{chapter.name}.html").exists()
+    ]:
         raise PaperError(f"{book} holds no page {missing[0]}; build the book first.")
     with _browser() as browser:
-        printed = [_printed(browser, book, one) for one in contents]
-        numbers = _numbers(browser, sum(len(one.paper.pages) for one in printed))
+        printed = [_printed(browser, book, chapter) for chapter in contents]
+        numbers = _numbers(browser, sum(len(sheets.paper.pages) for sheets in printed))
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     writer = bound(printed, numbers, book.as_uri())
     writer.add_metadata({"/Title": config["title"], "/Author": config["author"]})
@@ -161,15 +165,15 @@ def bound(printed: list[Printed], numbers: PdfReader, address: str) -> PdfWriter
     writer = PdfWriter()
     parts: dict[str, Any] = {}
     places: dict[str, Any] = {}
-    for one in printed:
+    for sheets in printed:
         first = len(writer.pages)
-        added = [writer.add_page(page) for page in one.paper.pages]
-        part = one.chapter.part
+        added = [writer.add_page(page) for page in sheets.paper.pages]
+        part = sheets.chapter.part
         if part is not None and part not in parts:
             parts[part] = writer.add_outline_item(title=part, page_number=first)
-        writer.add_outline_item(title=one.title, page_number=first, parent=parts.get(part or ""))
-        _enter_places(places, f"{address}/{one.chapter.name}.html", one.paper, added)
-        _name_in_full(added, f"{address}/{one.chapter.name}.html")
+        writer.add_outline_item(title=sheets.title, page_number=first, parent=parts.get(part or ""))
+        _enter_places(places, f"{address}/{sheets.chapter.name}.html", sheets.paper, added)
+        _name_in_full(added, f"{address}/{sheets.chapter.name}.html")
     for page, number in zip(writer.pages, numbers.pages, strict=True):
         page.merge_page(number)
         page.compress_content_streams()
@@ -195,13 +199,13 @@ def _place(page: PageObject, top: Any) -> ArrayObject:
 
 
 def _links(page: PageObject) -> list[DictionaryObject]:
-    annotations = [one.get_object() for one in page.get("/Annots", ArrayObject()).get_object()]
-    return [one for one in annotations if one.get("/Subtype") == "/Link"]
+    annotations = [note.get_object() for note in page.get("/Annots", ArrayObject()).get_object()]
+    return [note for note in annotations if note.get("/Subtype") == "/Link"]
 
 
 def _name_in_full(pages: list[PageObject], url: str) -> None:
     """Turn links to an anchor of the same chapter, which others have too, into full addresses."""
-    for link in (one for page in pages for one in _links(page) if "/Dest" in one):
+    for link in (note for page in pages for note in _links(page) if "/Dest" in note):
         target = f"{url}#{str(link.pop('/Dest')).removeprefix('/')}"
         link[NameObject("/A")] = DictionaryObject({NameObject("/URI"): TextStringObject(target)})
 

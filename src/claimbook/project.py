@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from claimbook.errors import ClaimbookError
 
-class NotebookError(RuntimeError):
+
+class NotebookError(ClaimbookError):
     """A notebook cannot be used as it is; the message is for the person at the terminal."""
 
 
@@ -69,12 +71,12 @@ class Project:
         Raises:
             NotebookError: there is no such notebook.
         """
-        known = self.names()
+        all_names = self.names()
         wanted = {Path(name).stem for name in names}
-        if unknown := sorted(wanted - set(known)):
-            there_are = ", ".join(known)
+        if unknown := sorted(wanted - set(all_names)):
+            there_are = ", ".join(all_names)
             raise NotebookError(f"There is no notebook {unknown[0]!r}; there are {there_are}.")
-        return [name for name in known if name in wanted] if wanted else known
+        return [name for name in all_names if name in wanted] if wanted else all_names
 
     def source(self, name: str) -> Path:
         """The text that people edit."""

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import grimp
 
+from claimbook.errors import ClaimbookError
 
-class ProvenanceError(ValueError):
+
+class ProvenanceError(ClaimbookError):
     """A package is not installed, or a module of it is not valid Python."""
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from claimbook.claims import Claim
+from claimbook.claims import Claim, ClaimsError
 from claimbook.pictures import Picture
 
 TABLE = re.compile(r"(<!-- claims:.*?-->\n)(.*?)(<!-- /claims -->)", re.DOTALL)
@@ -20,13 +20,13 @@ def filled(text: str, claims: Iterable[Claim], pictures: Mapping[str, Picture]) 
         pictures: those that are drawn from the claims, by their path.
 
     Raises:
-        ValueError: a row names a claim that is not stated, or there is no table.
+        ClaimsError: a row names a claim that is not stated, or there is no table.
     """
     stated = {claim.id: claim for claim in claims}
 
     def row(match: re.Match[str]) -> str:
         if match["id"] not in stated:
-            raise ValueError(f"README.md names the claim {match['id']!r}, which is not stated.")
+            raise ClaimsError(f"README.md names the claim {match['id']!r}, which is not stated.")
         claim = stated[match["id"]]
         values = [claim.text, claim.denominator, claim.control.replace("|", "\\|")]
         cells = [match["words"], f"`{claim.id}`", *values]
@@ -34,7 +34,7 @@ def filled(text: str, claims: Iterable[Claim], pictures: Mapping[str, Picture]) 
 
     table = TABLE.search(text)
     if table is None:
-        raise ValueError("README.md has no table of claims.")
+        raise ClaimsError("README.md has no table of claims.")
     text = text[: table.start(2)] + ROW.sub(row, table[2]) + text[table.end(2) :]
     for path, picture in pictures.items():
         shown = re.compile(rf"!\[[^\]]*\]\({re.escape(path)}\)")

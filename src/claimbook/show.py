@@ -36,10 +36,10 @@ def widget_bundle(widget: RenderedHTML, alt: str | None = None) -> dict[str, Any
     Raises:
         ValueError: the widget holds no call that can be read back.
     """
-    found = WIDGET_CALL.search(widget.cdn_src)
-    if found is None:
+    call = WIDGET_CALL.search(widget.cdn_src)
+    if call is None:
         raise ValueError("This CircuitsVis widget holds no component and data that can be stored.")
-    component, props = found[1], _shortened(json.loads(found[2]))
+    component, props = call[1], _shortened(json.loads(call[2]))
     alt = alt or f"CircuitsVis widget {component}"
     payload = {"component": component, "props": props, "alt": alt}
     return {mime.CIRCUITSVIS: payload, "text/plain": alt}

@@ -1,7 +1,7 @@
 """Plotly figures in one style: they take tensors, return figures, and compute nothing.
 
-A series gets its colour by its name: ``MEANING`` says what each colour stands for, in every chapter
-alike. Notebooks choose names, never colours.
+A series gets its colour by its name (:mod:`~palindrome_lens.colours`). Notebooks choose names,
+never colours.
 
 Every figure carries its alternative text (``layout.meta.alt``), written by the caller, who knows
 what it shows. Numbers are stored to 4 significant digits, as plain JSON: figures are compared
@@ -9,8 +9,6 @@ exactly from run to run, and the last digits of a float64 differ between CPUs.
 """
 
 import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,91 +18,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from claimbook.claims import SIGNIFICANT, rounded
-
-BLUE, VERMILION, GREEN, PINK = "#276EA2", "#C94E07", "#0C9D73", "#CB77A8"
-ORANGE, SKY, VIOLET, GREY = "#C3840F", "#5996D8", "#685FD1", "#6C7276"
-COLOURS = [BLUE, VERMILION, GREEN, ORANGE, VIOLET, PINK, SKY, GREY]
-"""Okabe and Ito's palette (2008), moved until each colour stands out from a white and from a dark
-page (3:1), and each two stay apart for readers who lack the red or the green cones."""
-
-LEVEL, LEVEL_WIDTH = GREY, 1.5
-"""Reference levels: what was not measured but is compared with. Always broken lines."""
-
-MEANING = {
-    # Components of the model, and the circuits that hold them.
-    **dict.fromkeys(("attention", "mirror", "looking"), BLUE),
-    **dict.fromkeys(("MLP", "mlp", "copying"), VERMILION),
-    **dict.fromkeys(("embedding", "direct"), SKY),
-    **dict.fromkeys(("others", "other keys"), ORANGE),
-    **dict.fromkeys(("LayerNorm", "ln1", "ln2", "ln_final"), PINK),
-    "reading": ORANGE,
-    "writing": VERMILION,
-    "both": GREEN,
-    "neither": GREY,
-    # Positions: free letters, the bar, the three letters to be copied, the end. A query and its
-    # mirror position are one thing.
-    **dict.fromkeys("012", GREY),
-    **dict(zip("34567", (SKY, GREEN, VIOLET, ORANGE, PINK), strict=True)),
-    # Autoencoders by architecture.
-    "TopK": BLUE,
-    "BatchTopK": SKY,
-    "Matryoshka": VIOLET,
-    "JumpReLU": GREEN,
-    "Gated": ORANGE,
-    "ReLU": VERMILION,
-    "GELU": GREY,
-    "sigmoid": PINK,
-    # Other dictionaries, learned and not.
-    "autoencoder": BLUE,
-    "K-SVD": VERMILION,
-    "reference": GREEN,
-    "neurons": PINK,
-    "raw numbers": ORANGE,
-    "PCA": VERMILION,
-    "ICA": VIOLET,
-    "random directions": GREY,
-    # What is done to a latent.
-    "ablated": VERMILION,
-    "at its mean": SKY,
-    "at its largest": ORANGE,
-    "swapped in": GREEN,
-    # What an analysis is made of, and its twins that should fail.
-    "trained": BLUE,
-    "untrained": ORANGE,
-    "shuffled": PINK,
-    # How many letters an effect needs.
-    "one letter": BLUE,
-    "two letters": ORANGE,
-    "three letters": PINK,
-    # Splits, recipes, verdicts.
-    "random split": BLUE,
-    "ordered split": VERMILION,
-    "original recipe": VERMILION,
-    "right": GREEN,
-    "wrong": VERMILION,
-    # The line from a donor's value to a string's own, and models with and without LayerNorm.
-    "lead": VIOLET,
-    "own end": VERMILION,
-    "donor end": BLUE,
-    "with LayerNorm": PINK,
-    "without LayerNorm": BLUE,
-    # Counts, where nothing is compared.
-    "strings": BLUE,
-}
-"""Which colour stands for what, by the name of the series."""
-
-POSITION = re.compile(r"(?:query |position |attention at |copied at )?([0-7])(?: → \d| \(\w+\))?")
-"""Names of series that belong to one position: ``4 → 3``, ``query 5``, ``copied at 6``."""
-
-GROUND, TINT, DEPTH = "#F3F6F9", "#7DB1DC", "#174A73"
-SEQUENTIAL = [(0, GROUND), (0.5, TINT), (1, DEPTH)]
-DIVERGING = [(0, "#8A3303"), (0.25, "#EBA57F"), (0.5, GROUND), (0.75, TINT), (1, DEPTH)]
-"""The scales of heat maps; in the dark theme ``figures.js`` puts others in their place."""
-
-DASHES = ["solid", "dash", "dot", "dashdot"]
-SYMBOLS = ["circle", "diamond-open", "square", "x-open"]
-PATTERNS = ["", "/", ".", "x"]
-"""What tells series of the same colour apart in one figure: in lines, points, and bars."""
+from palindrome_lens.colours import (
+    COLOURS,
+    DASHES,
+    DIVERGING,
+    LEVEL,
+    LEVEL_WIDTH,
+    PATTERNS,
+    SEQUENTIAL,
+    SYMBOLS,
+    looks,
+)
 
 NEGLIGIBLE = 1e-9
 """Below this share of the largest value a number is rounding noise, and written as 0."""
@@ -125,38 +49,6 @@ def _rounded(values: Any, noise: float) -> Any:
     if values != values:
         return None
     return 0.0 if abs(values) <= noise else rounded(values, SIGNIFICANT)
-
-
-def colour_of(name: str) -> str | None:
-    """What the name stands for, as a colour.
-
-    ``TopK, k = 3`` and ``TopK + L1`` are ``TopK``; of ``random directions`` the number is ignored.
-    """
-    uncounted = re.sub(r"^\d+ ", "", name)
-    if uncounted in MEANING:
-        return MEANING[uncounted]
-    position = POSITION.fullmatch(name)
-    first_word = re.split(r"[^A-Za-z-]", name)[0]
-    return MEANING.get(position[1] if position else first_word)
-
-
-def looks(names: Iterable[str]) -> list[tuple[str, int]]:
-    """The colour of each series, and how many before it in the same figure have that colour.
-
-    Names without a meaning take the colours that no other series of the figure has, in order.
-    """
-    names = list(names)
-    known = {name: colour_of(name) for name in names}
-    free = [colour for colour in COLOURS if colour not in known.values()] or COLOURS
-    unknown = [name for name in names if known[name] is None]
-    drawn = {name: free[i % len(free)] for i, name in enumerate(unknown)}
-    before: Counter[str] = Counter()
-    found = []
-    for name in names:
-        colour = known[name] or drawn[name]
-        found.append((colour, before[colour]))
-        before[colour] += 1
-    return found
 
 
 def _add_levels(figure: go.Figure, ends: Sequence[Any], levels: Mapping[str, float] | None) -> None:

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.model_bridge.sources.native.model import NativeModel
 
 from palindrome_lens.config import Config
@@ -154,8 +154,8 @@ def activations(
     Raises:
         ValueError: an unknown hook name.
     """
-    known = hook_names(bridge)
-    wanted = [check_hook_name(name, known) for name in names]
+    hooks = hook_names(bridge)
+    wanted = [check_hook_name(name, hooks) for name in names]
     with torch.no_grad():
         _, cache = bridge.run_with_cache(tokens, names_filter=wanted)
     return {name: cache[name] for name in wanted}

@@ -29,8 +29,8 @@ class CharacterTokenizer(PreTrainedTokenizerFast):
     def _encode_plus(
         self, text: Any, text_pair: Any = None, *args: Any, **kwargs: Any
     ) -> BatchEncoding:
-        for one in _texts([text, text_pair]):
-            check_characters(one, self.get_vocab())
+        for text_part in _texts([text, text_pair]):
+            check_characters(text_part, self.get_vocab())
         return super()._encode_plus(text, text_pair, *args, **kwargs)
 
 

@@ -7,24 +7,21 @@ numbers differ.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import artifacts
 from palindrome_lens.config import Config
-from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.evaluation import evaluate, position_loss
+from palindrome_lens.model import ModelConfig, init_model
 from palindrome_lens.stacked import Stack
 from palindrome_lens.task import Split, Task, inputs, split, targets
 from palindrome_lens.tokenizer import encode
 
-CHUNK = 4096
 SIDE_BY_SIDE = 4
 """How many models share one loop: with more, a step no longer fits the processor's cache."""
 Log = Callable[[dict[str, float]], None]
@@ -62,7 +59,12 @@ class Recipe(Config):
         warm = min((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
         if self.schedule == "constant":
             return self.lr * warm
-        return self.lr * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.lr * warm * cosine(step, self.steps)
+
+
+def cosine(step: int, steps: int) -> float:
+    """The share of the learning rate that is left at a step: from 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 ORIGINAL = Recipe(
@@ -85,51 +87,6 @@ class History(NamedTuple):
     evaluated_at: Int64[Tensor, "evaluation"]
     test_loss: Float[Tensor, "evaluation"]
     test_position_loss: Float[Tensor, "evaluation position"]
-
-
-class Trained(NamedTuple):
-    """A trained model with its hooks, and how it came about."""
-
-    model: TransformerBridge
-    history: History
-
-
-class Evaluation(NamedTuple):
-    """Exact results over a set of strings; nothing is averaged yet."""
-
-    loss: Float[Tensor, "strings position"]
-    """Cross-entropy of each target, in nats."""
-    correct: Bool[Tensor, "strings position"]
-    """Whether the most probable token is the target."""
-
-    @property
-    def mean_loss(self) -> float:
-        return float(self.loss.mean())
-
-    def solved(self, task: Task) -> Bool[Tensor, "strings"]:
-        """Strings whose every determined character is predicted: bar, mirrored half, end."""
-        return self.correct[:, task.half_length :].all(dim=1)
-
-
-def evaluate(model: nn.Module, tokens: Int64[Tensor, "strings length"]) -> Evaluation:
-    """Cross-entropy and correctness at every position of every string, in eval mode."""
-    was_training = model.training
-    model.eval()
-    losses, correct = [], []
-    with torch.no_grad():
-        for chunk in tokens.split(CHUNK):
-            logits = model(inputs(chunk))
-            losses.append(position_loss(logits, targets(chunk)))
-            correct.append(logits.argmax(dim=-1) == targets(chunk))
-    model.train(was_training)
-    return Evaluation(torch.cat(losses), torch.cat(correct))
-
-
-def position_loss(
-    logits: Float[Tensor, "strings position vocab"], wanted: Int64[Tensor, "strings position"]
-) -> Float[Tensor, "strings position"]:
-    """Cross-entropy of each target, in nats."""
-    return F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
 
 
 def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Int64[Tensor, "batch"]]:
@@ -198,7 +155,7 @@ def train_together(
         ValueError: models or recipes that differ in more, a split that is impossible, or a batch
             larger than a training set.
     """
-    _check_alike(configs, recipes)
+    check_alike(configs, recipes)
     recipe = recipes[0]
     dtype = torch.float32 if torch.device(recipe.device).type == "mps" else torch.float64
     stack = Stack([init_model(config, task).to(recipe.device, dtype) for config in configs])
@@ -243,7 +200,7 @@ def train_together(
     return list(zip(models, histories, strict=True))
 
 
-def _check_alike(configs: Sequence[ModelConfig], recipes: Sequence[Recipe]) -> None:
+def check_alike(configs: Sequence[ModelConfig], recipes: Sequence[Recipe]) -> None:
     shapes = {str(config.model_copy(update={"seed": 0})) for config in configs}
     same: dict[str, Any] = {"seed": 0, "split": "random", "test_fraction": 0.1, "n_strings": None}
     ways = {str(recipe.model_copy(update=same)) for recipe in recipes}
@@ -302,131 +259,3 @@ def _history(losses: Float[Tensor, "step"], evaluations: list[tuple[int, Tensor]
         test_loss=by_position.mean(dim=1),
         test_position_loss=by_position,
     )
-
-
-def trained(
-    task: Task, config: ModelConfig, recipe: Recipe, log: Log | None = None, **kwargs: Any
-) -> Trained:
-    """The model of a recipe, found in the artifact store or trained on the spot.
-
-    ``log`` gets the same rows in either case: those of a found model come from its history. Other
-    keyword arguments go to :func:`train`; a found model is not trained, so nobody watches it.
-    """
-    is_stored = True
-
-    def make() -> artifacts.Tensors:
-        nonlocal is_stored
-        is_stored = False
-        return _to_store(*train(task, config, recipe, log, **kwargs))
-
-    tensors = artifacts.find_or_make("model", _settings(task, config, recipe), __name__, make)
-    result = _from_store(task, config, tensors)
-    if log and is_stored:
-        for row in _rows(result.history, recipe):
-            log(row)
-    return result
-
-
-def trained_together(
-    task: Task, configs: Sequence[ModelConfig], recipes: Sequence[Recipe]
-) -> list[Trained]:
-    """Like :func:`trained`, for models of one shape: those not in the store train side by side.
-
-    Raises:
-        ValueError: models or recipes that differ in more than :func:`train_together` allows.
-    """
-    _check_alike(configs, recipes)
-
-    def make(missing: list[int]) -> Iterator[artifacts.Tensors]:
-        for start in range(0, len(missing), SIDE_BY_SIDE):
-            places = missing[start : start + SIDE_BY_SIDE]
-            chosen = [configs[i] for i in places], [recipes[i] for i in places]
-            for model, history in train_together(task, *chosen):
-                yield _to_store(model, history)
-
-    made_from = [_settings(task, *pair) for pair in zip(configs, recipes, strict=True)]
-    stored = artifacts.find_or_make_all("model", made_from, __name__, make)
-    return [
-        _from_store(task, config, tensors) for config, tensors in zip(configs, stored, strict=True)
-    ]
-
-
-def solving(task: Task, seeds: Iterable[int], **shape: Any) -> list[TransformerBridge]:
-    """Models of the recipe ``SOLVING``, one for each seed, from the store or trained on the spot.
-
-    A seed is that of the weights, of the split and of the batches.
-
-    Args:
-        shape: fields of :class:`ModelConfig` other than the seed, the same for all models.
-    """
-    chosen = list(seeds)
-    configs = [ModelConfig(**shape, seed=seed) for seed in chosen]
-    recipes = [SOLVING.model_copy(update={"seed": seed}) for seed in chosen]
-    return [result.model for result in trained_together(task, configs, recipes)]
-
-
-def _to_store(model: nn.Module, history: History) -> artifacts.Tensors:
-    weights = {f"model.{name}": weight for name, weight in model.state_dict().items()}
-    return weights | {f"history.{name}": value for name, value in history._asdict().items()}
-
-
-def _from_store(task: Task, config: ModelConfig, tensors: artifacts.Tensors) -> Trained:
-    native = init_model(config, task).to(tensors["model.head.weight"].dtype)
-    native.load_state_dict(
-        {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
-    )
-    history = History(**{name: tensors[f"history.{name}"] for name in History._fields})
-    return Trained(hooked(native, config, task), history)
-
-
-def checkpoints(
-    task: Task, config: ModelConfig, recipe: Recipe, steps: Sequence[int]
-) -> dict[int, TransformerBridge]:
-    """The model of a recipe as it was after so many steps, from the artifact store or trained.
-
-    Step 0 is the fresh model, step ``recipe.steps`` the one that :func:`trained` returns.
-
-    Raises:
-        ValueError: the steps do not ascend from 0 or later to ``recipe.steps`` or earlier.
-    """
-    wanted = sorted(set(steps))
-    if not wanted or list(steps) != wanted or wanted[0] < 0 or wanted[-1] > recipe.steps:
-        raise ValueError(
-            f"Checkpoints must ascend, within 0 and {recipe.steps}, not {list(steps)}."
-        )
-
-    def make() -> artifacts.Tensors:
-        kept: list[artifacts.Tensors] = []
-
-        def keep(step: int, model: nn.Module) -> None:
-            if step in wanted:
-                weights = model.state_dict().items()
-                kept.append({name: weight.detach().cpu().clone() for name, weight in weights})
-
-        train(task, config, recipe, watch=keep)
-        return {name: torch.stack([weights[name] for weights in kept]) for name in kept[0]}
-
-    made_from = {**_settings(task, config, recipe), "steps": wanted}
-    tensors = artifacts.find_or_make("checkpoints", made_from, __name__, make)
-    found = {}
-    for i, step in enumerate(wanted):
-        native = init_model(config, task).to(tensors["head.weight"].dtype)
-        native.load_state_dict({name: weights[i] for name, weights in tensors.items()})
-        found[step] = hooked(native, config, task)
-    return found
-
-
-def _settings(task: Task, config: ModelConfig, recipe: Recipe) -> dict[str, Any]:
-    return {
-        "task": task.model_dump(),
-        "model": config.model_dump(),
-        "recipe": recipe.model_dump(mode="json"),
-    }
-
-
-def _rows(history: History, recipe: Recipe) -> Iterator[dict[str, float]]:
-    tested = dict(zip(history.evaluated_at.tolist(), history.test_loss.tolist(), strict=True))
-    for step, loss in enumerate(history.train_loss.tolist()):
-        row = {"step": step, "train_loss": loss, "lr": recipe.learning_rate(step)}
-        yield row | ({"test_loss": tested[step]} if step in tested else {})
-    yield {"step": recipe.steps, "test_loss": tested[recipe.steps]}

@@ -18,7 +18,7 @@ from browser.axe import violations
 from browser.visits import FAULTS, MODES, leaves
 from torch import Tensor
 
-from palindrome_lens import training
+from palindrome_lens import stored, training
 from palindrome_lens.circuits.tables import handed_over, tabulate
 from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.sae.topk import keep_largest
@@ -230,7 +230,7 @@ def test_without_latents_too(panel: Any, reference: Reference, n: int) -> None:
 
 def test_it_is_the_trained_model(reference: Reference) -> None:
     """Only rounded: the answers are the same, the probabilities nearly."""
-    trained = training.trained(TASK, ModelConfig(), training.SOLVING).model
+    trained = stored.trained(TASK, ModelConfig(), training.SOLVING).model
     with torch.no_grad():
         wanted = trained(TOKENS).log_softmax(dim=-1)
     rounded = reference.answers({}).log_probs

@@ -8,9 +8,10 @@ from handbuilt import HandBuilt
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits import attribution
+from palindrome_lens.circuits import attribution, patching
 from palindrome_lens.circuits.attribution import PARTS, audit, direct_logit_attribution, vectors
 from palindrome_lens.circuits.scrubbing import NODES, parts_of
+from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import tabulate
 from palindrome_lens.task import Task, inputs, targets
 from palindrome_lens.tokenizer import encode
@@ -95,7 +96,7 @@ def lost(model: TransformerBridge, own: int, query: int, part: str) -> dict[str,
 def test_the_audit_agrees_with_edits_of_the_running_model(
     random: TransformerBridge, query: int, part: str
 ) -> None:
-    found = audit(TINY, random, tabulate(random), STRINGS, query, part)
+    found = audit(subject(TINY, random), query, part)
     for own in (1, 6, 14):
         for name, wanted in lost(random, own, query, part).items():
             assert float(getattr(found, name)[own]) == pytest.approx(float(wanted), abs=1e-6), name
@@ -107,7 +108,7 @@ def test_the_shares_add_up_to_the_lead_of_the_running_model(
 ) -> None:
     tables = tabulate(random)
     found = parts_of(tables, inputs(STRINGS), query)
-    added = vectors(TINY, random, tables, found, query)
+    added = vectors(Subject(TINY, random, tables, STRINGS), found, query)
     shares = direct_logit_attribution(TINY, random, added, targets(STRINGS)[:, query])
     with torch.no_grad():
         logits = random(inputs(STRINGS))[:, query]
@@ -130,7 +131,7 @@ def test_the_audit_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
     task, model, tables = handbuilt.task, handbuilt.model, tabulate(handbuilt.model)
     tokens = encode(task, task.strings())
     for query in task.mirrored_positions:
-        found = {part: audit(task, model, tables, tokens, query, part) for part in PARTS}
+        found = {part: audit(Subject(task, model, tables, tokens), query, part) for part in PARTS}
         for name in ("resample", "mean", "dla"):
             helps = {part: getattr(found[part], name).min() for part in PARTS}
             assert helps["mirror"] > 1, name
@@ -141,9 +142,8 @@ def test_the_audit_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
 
 def test_patching_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
     task, model = handbuilt.task, handbuilt.model
-    tokens = encode(task, task.strings())
     for query in task.mirrored_positions:
-        found = attribution.patch(task, model, tabulate(model), tokens, query)
+        found = patching.patch(subject(task, model), query)
         for name, outcome in found.items():
             for slot in range(task.half_length):
                 moved = name == "mirror" and slot == task.slot_of(query)
@@ -153,7 +153,7 @@ def test_patching_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_patching_agrees_with_the_running_model(random: TransformerBridge, query: int) -> None:
-    found = attribution.patch(TINY, random, tabulate(random), STRINGS, query)
+    found = patching.patch(subject(TINY, random), query)
     for own, slot, shift in ((1, 0, 0), (6, 1, 2), (14, 1, 0)):
         place = 4 ** (1 - slot)
         digit = own // place % 4
@@ -205,8 +205,8 @@ def pairs(slot: int) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_path_patching_agrees_with_the_running_model(random: TransformerBridge, query: int) -> None:
-    found = attribution.patch_paths(TINY, random, tabulate(random), STRINGS, query)
-    wanted = {path: [0, 0] for path in attribution.PATHS}
+    found = patching.patch_paths(subject(TINY, random), query)
+    wanted = {path: [0, 0] for path in patching.PATHS}
     for own, other in pairs(TINY.slot_of(query)):
         first = cached(random, own)
         moved = node(random, own, other, query, "mirror") - node(random, own, own, query, "mirror")
@@ -234,7 +234,7 @@ def test_path_patching_agrees_with_the_running_model(random: TransformerBridge, 
 def test_patching_an_embedding_agrees_with_the_running_model(
     random: TransformerBridge, query: int
 ) -> None:
-    found = attribution.patch_embeddings(TINY, random, tabulate(random), STRINGS, query)
+    found = patching.patch_embeddings(subject(TINY, random), query)
     wanted = torch.zeros_like(found)
     for slot in range(2):
         for own, other in pairs(slot):
@@ -260,12 +260,12 @@ def test_the_embedding_that_the_handbuilt_model_copies_is_the_mirrors(
 ) -> None:
     tables = tabulate(handbuilt.model)
     for query in TINY.mirrored_positions:
-        found = attribution.patch_embeddings(TINY, handbuilt.model, tables, STRINGS, query)
+        found = patching.patch_embeddings(Subject(TINY, handbuilt.model, tables, STRINGS), query)
         wanted = torch.zeros_like(found[1])
         wanted[TINY.slot_of(query), TINY.mirror_position(query)] = 16 * 3
         assert torch.equal(found[1], wanted)
         # Its MLP writes nothing here: all of the letter goes past it.
-        paths = attribution.patch_paths(TINY, handbuilt.model, tables, STRINGS, query)
+        paths = patching.patch_paths(Subject(TINY, handbuilt.model, tables, STRINGS), query)
         assert {path: counts.tolist() for path, counts in paths.items()} == {
             "through the MLP": [0, 48],
             "past the MLP": [48, 0],
@@ -288,4 +288,4 @@ def test_donors_give_each_value_once() -> None:
 
 def test_an_unknown_part(random: TransformerBridge) -> None:
     with pytest.raises(ValueError, match="'head'; direct, mirror, others, mlp"):
-        audit(TINY, random, tabulate(random), STRINGS, 3, "head")
+        audit(subject(TINY, random), 3, "head")

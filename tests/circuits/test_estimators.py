@@ -10,6 +10,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import attribution, estimators
+from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import tabulate
 from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.task import Task, inputs
@@ -30,7 +31,7 @@ def model_of(normalization: str | None) -> TransformerBridge:
 
 def read(normalization: str | None, query: int) -> estimators.MirrorValue:
     model = model_of(normalization)
-    return estimators.mirror_value(TINY, model, tabulate(model), STRINGS, query)
+    return estimators.mirror_value(subject(TINY, model), query)
 
 
 @functools.cache
@@ -152,7 +153,7 @@ def test_without_layer_norm_the_path_past_the_mlp_is_linear() -> None:
 def test_the_bench_agrees_with_the_audit(query: int) -> None:
     model = model_of("LN")
     result = estimators.measure(model, read("LN", query))
-    audited = attribution.audit(TINY, model, tabulate(model), STRINGS, query, "mirror")
+    audited = attribution.audit(subject(TINY, model), query, "mirror")
     torch.testing.assert_close(result.truth, audited.resample)
     for mine, name in (("zero", "zero"), ("mean", "mean"), ("own end", "gradient"), ("dla", "dla")):
         torch.testing.assert_close(result.estimates[mine], getattr(audited, name))
@@ -188,7 +189,7 @@ def test_the_gradient_at_the_mean_donor() -> None:
 def test_nothing_is_lost_through_the_mlp_of_the_handbuilt_model(handbuilt: HandBuilt) -> None:
     tables = tabulate(handbuilt.model)
     for query in QUERIES:
-        value = estimators.mirror_value(TINY, handbuilt.model, tables, STRINGS, query)
+        value = estimators.mirror_value(Subject(TINY, handbuilt.model, tables, STRINGS), query)
         result = estimators.measure(handbuilt.model, value)
         assert float(result.truth.min()) > 1
         assert float(result.paths["through"].abs().max()) < 1e-3

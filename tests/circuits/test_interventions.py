@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import training
+from palindrome_lens import evaluation
 from palindrome_lens.circuits import interventions
 from palindrome_lens.circuits.interventions import (
     evaluate_replaced,
@@ -15,10 +15,11 @@ from palindrome_lens.circuits.interventions import (
     zero_ablate,
 )
 from palindrome_lens.circuits.patterns import distinct_contexts, mirror_attention, patterns
+from palindrome_lens.evaluation import evaluate, position_loss
 from palindrome_lens.model import ModelConfig, activations, hooked
 from palindrome_lens.task import Task, inputs, targets
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import Recipe, evaluate, position_loss, train
+from palindrome_lens.training import Recipe, train
 
 TINY = Task(alphabet="abcd", half_length=2)
 TOKENS = encode(TINY, TINY.strings())
@@ -34,7 +35,7 @@ def model() -> TransformerBridge:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHUNK", 5)
+    monkeypatch.setattr(evaluation, "CHUNK", 5)
     monkeypatch.setattr(interventions, "CHUNK", 5)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import mlp, subsets
+from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import tabulate
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
@@ -35,7 +36,7 @@ def running(model: TransformerBridge, query: int, gone: list[int]) -> Tensor:
 def test_a_neuron_taken_away_writes_its_mean(
     random: TransformerBridge, query: int, gone: list[int]
 ) -> None:
-    place = mlp.site(TINY, random, tabulate(random), STRINGS, query)
+    place = mlp.site(subject(TINY, random), query)
     kept = torch.ones(64, dtype=torch.bool)
     kept[gone] = False
     logits, wanted = running(random, query, gone), STRINGS[:, query + 1]
@@ -53,10 +54,10 @@ def test_the_mirror_stream_is_the_circuit_of_mirror_key_and_mlp(
     random: TransformerBridge, query: int
 ) -> None:
     table = tabulate(random)
-    circuits = subsets.enumerate_circuits(TINY, random, table, STRINGS, query)
+    circuits = subsets.enumerate_circuits(Subject(TINY, random, table, STRINGS), query)
     names = [f"key {TINY.mirror_position(query)}", "mlp"]
     circuit = sum(1 << circuits.nodes.index(name) for name in names)
-    place = mlp.site(TINY, random, table, STRINGS, query, "mirror")
+    place = mlp.site(Subject(TINY, random, table, STRINGS), query, "mirror")
     whole = mlp.answers(random, place, torch.ones(64, dtype=torch.bool))
     assert whole.loss.mean().item() == pytest.approx(float(circuits.loss[circuit]), abs=1e-10)
     none = mlp.answers(random, place, torch.zeros(64, dtype=torch.bool))
@@ -92,7 +93,7 @@ def test_an_affine_layer_is_fitted_without_remainder(random: TransformerBridge) 
 
 def test_a_shared_map_is_no_better_than_a_map_for_each(random: TransformerBridge) -> None:
     table = tabulate(random)
-    places = [mlp.site(TINY, random, table, STRINGS, q) for q in TINY.mirrored_positions]
+    places = [mlp.site(Subject(TINY, random, table, STRINGS), q) for q in TINY.mirrored_positions]
     own = [mlp.affine(random, [place]) for place in places]
     shared = mlp.affine(random, places)
     assert len(shared.answers) == len(places)
@@ -101,7 +102,7 @@ def test_a_shared_map_is_no_better_than_a_map_for_each(random: TransformerBridge
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_dealt_letters_are_written_for_others(random: TransformerBridge, query: int) -> None:
-    place = mlp.site(TINY, random, tabulate(random), STRINGS, query)
+    place = mlp.site(subject(TINY, random), query)
     order = [2, 0, 3, 1]
     swapped = mlp.dealt(TINY, place, query, order)
     letters_of = dict(zip(TINY.alphabet, (TINY.alphabet[i] for i in order), strict=True))
@@ -120,8 +121,8 @@ def test_dealt_letters_are_written_for_others(random: TransformerBridge, query: 
 
 def test_supports_count_the_strings_with_a_letter(random: TransformerBridge) -> None:
     query = TINY.mirrored_positions[1]
-    place = mlp.site(TINY, random, tabulate(random), STRINGS, query)
-    shares = mlp.supports(TINY, STRINGS, place, query)
+    place = mlp.site(subject(TINY, random), query)
+    shares = mlp.supports(subject(TINY, random), place, query)
     post = random.run_with_cache(inputs(STRINGS))[1]["blocks.0.mlp.hook_post"][:, query]
     for i, letter in enumerate(TINY.alphabet):
         rows = [n for n, text in enumerate(TINY.strings()) if text[query + 1] == letter]
@@ -200,7 +201,7 @@ def test_answers_lost_are_those_that_a_loop_finds(handbuilt: HandBuilt) -> None:
 def test_the_bound_on_what_a_neuron_costs_holds(random: TransformerBridge) -> None:
     """On a model of noise: a string that a loop finds lost is never left out by the bound."""
     query = TINY.mirrored_positions[0]
-    place = mlp.site(TINY, random, tabulate(random), STRINGS, query)
+    place = mlp.site(subject(TINY, random), query)
     every = torch.ones(64, dtype=torch.bool)
     place = place._replace(wanted=running(random, query, []).argmax(dim=1))
     assert mlp.answers(random, place, every).right.all()

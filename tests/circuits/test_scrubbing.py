@@ -17,6 +17,7 @@ from palindrome_lens.circuits.scrubbing import (
     scrub_drawn,
     simplified,
 )
+from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import finish, tabulate
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
@@ -55,7 +56,7 @@ def swapped(model: TransformerBridge, query: int, donor: dict[str, int]) -> Tens
 def test_scrubbing_is_the_mean_over_all_swaps_in_the_running_model(
     random: TransformerBridge, query: int
 ) -> None:
-    found = scrub(TINY, random, tabulate(random), STRINGS, query, SPLIT)
+    found = scrub(subject(TINY, random), query, SPLIT)
     losses, right = [], []
     for own, second, third in itertools.product(range(16), repeat=3):
         if second % 4 != own % 4:
@@ -73,7 +74,7 @@ def test_scrubbing_is_the_mean_over_all_swaps_in_the_running_model(
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_keeping_everything_is_the_model(random: TransformerBridge, query: int) -> None:
-    found = scrub(TINY, random, tabulate(random), STRINGS, query, [Group(NODES, ALL)])
+    found = scrub(subject(TINY, random), query, [Group(NODES, ALL)])
     with torch.no_grad():
         log_probs = random(inputs(STRINGS))[:, query].log_softmax(dim=-1)
     losses = -log_probs[torch.arange(16), STRINGS[:, query + 1]]
@@ -86,8 +87,8 @@ def test_the_handbuilt_model_needs_the_mirror_letter_alone(handbuilt: HandBuilt)
     tokens = encode(task, task.strings())
     free = Group(("direct", "pattern", "others"), NONE)
     for query in task.mirrored_positions:
-        right = scrub(task, model, tables, tokens, query, [Group(("mirror",), ALL), free])
-        wrong = scrub(task, model, tables, tokens, query, [Group(("mirror",), NONE), free])
+        right = scrub(Subject(task, model, tables, tokens), query, [Group(("mirror",), ALL), free])
+        wrong = scrub(Subject(task, model, tables, tokens), query, [Group(("mirror",), NONE), free])
         assert (right.right, wrong.right) == (1.0, 0.25)
 
 
@@ -101,9 +102,9 @@ def test_drawn_donors_have_the_mean_of_all_donors(random: TransformerBridge, que
         Group(("others",), NONE),
     ]
     for hypothesis in (apart, SPLIT):
-        wanted = scrub(TINY, random, tables, STRINGS, query, hypothesis)
+        wanted = scrub(Subject(TINY, random, tables, STRINGS), query, hypothesis)
         drawn = [
-            scrub_drawn(TINY, random, tables, STRINGS, query, hypothesis, 500, seed)
+            scrub_drawn(Subject(TINY, random, tables, STRINGS), query, hypothesis, 500, seed)
             for seed in range(4)
         ]
         losses = torch.tensor([d.loss for d in drawn])
@@ -115,8 +116,8 @@ def test_drawn_donors_have_the_mean_of_all_donors(random: TransformerBridge, que
 
 def test_drawn_donors_that_share_every_letter_are_the_model(random: TransformerBridge) -> None:
     tables, whole = tabulate(random), [Group(NODES, ALL)]
-    drawn = scrub_drawn(TINY, random, tables, STRINGS, 3, whole, 2)
-    wanted = scrub(TINY, random, tables, STRINGS, 3, whole)
+    drawn = scrub_drawn(Subject(TINY, random, tables, STRINGS), 3, whole, 2)
+    wanted = scrub(Subject(TINY, random, tables, STRINGS), 3, whole)
     assert drawn[:3] == pytest.approx(wanted[:3], abs=1e-12)
     assert drawn.cases == 32
 
@@ -128,7 +129,7 @@ def test_slots_are_those_whose_letters_change_a_node() -> None:
 
 def test_a_node_may_not_be_in_two_groups(random: TransformerBridge) -> None:
     with pytest.raises(ValueError, match="exactly one group"):
-        scrub(TINY, random, tabulate(random), STRINGS, 3, [Group(("mirror",), ALL)] * 2)
+        scrub(subject(TINY, random), 3, [Group(("mirror",), ALL)] * 2)
 
 
 def test_loss_recovered_runs_from_a_random_donor_to_the_model() -> None:
@@ -138,7 +139,7 @@ def test_loss_recovered_runs_from_a_random_donor_to_the_model() -> None:
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_simplified(random: TransformerBridge, query: int) -> None:
     tables = tabulate(random)
-    found = simplified(TINY, random, tables, STRINGS, query)
+    found = simplified(Subject(TINY, random, tables, STRINGS), query)
     with torch.no_grad():
         wanted = random(inputs(STRINGS))[:, query].log_softmax(dim=-1)
     torch.testing.assert_close(found["model"], wanted, rtol=0, atol=1e-12)
@@ -150,7 +151,7 @@ def test_the_shared_codes_read_a_letter_by_the_mean_of_its_values(
     random: TransformerBridge,
 ) -> None:
     tables, query = tabulate(random), 4
-    found = simplified(TINY, random, tables, STRINGS, query)
+    found = simplified(Subject(TINY, random, tables, STRINGS), query)
     ids = STRINGS[:, 1].unique()
     first, second = (tables.values[:, place].sum(dim=0) for place in (1, 2))
     letter = STRINGS[6, 1]
@@ -167,7 +168,7 @@ def test_the_mlp_table_looks_up_what_the_running_mlp_writes(
     random: TransformerBridge, query: int
 ) -> None:
     tables = tabulate(random)
-    found = simplified(TINY, random, tables, STRINGS, query)
+    found = simplified(Subject(TINY, random, tables, STRINGS), query)
     with torch.no_grad():
         _, cache = random.run_with_cache(inputs(STRINGS))
     mirror = TINY.mirror_position(query)
@@ -185,8 +186,7 @@ def test_the_mlp_table_looks_up_what_the_running_mlp_writes(
 
 def test_the_handbuilt_model_and_its_stand_ins_agree(handbuilt: HandBuilt) -> None:
     task, model = handbuilt.task, handbuilt.model
-    tokens = encode(task, task.strings())
-    found = [simplified(task, model, tabulate(model), tokens, q) for q in task.mirrored_positions]
+    found = [simplified(subject(task, model), q) for q in task.mirrored_positions]
     for step in scrubbing.STEPS:
         first, second = [f["model"] for f in found], [f[step] for f in found]
         assert scrubbing.agreeing(first, second).all()

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import subsets
+from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.subsets import Ablation, enumerate_circuits
 from palindrome_lens.circuits.tables import tabulate
 from palindrome_lens.task import Task, inputs
@@ -59,7 +60,7 @@ def contributions(model: TransformerBridge, query: int) -> dict[str, Tensor]:
 def test_each_circuit_is_the_running_model_with_the_rest_ablated(
     random: TransformerBridge, query: int, ablation: Ablation
 ) -> None:
-    found = enumerate_circuits(TINY, random, tabulate(random), STRINGS, query, ablation, seed=7)
+    found = enumerate_circuits(subject(TINY, random), query, ablation, seed=7)
     wrote = contributions(random, query)
     donor = torch.randperm(16, generator=torch.Generator().manual_seed(7))
     everywhere = {
@@ -82,7 +83,7 @@ def test_the_circuit_of_the_handbuilt_model_is_the_mirror_key(handbuilt: HandBui
     task, model = handbuilt.task, handbuilt.model
     tokens = encode(task, task.strings())
     for query in task.mirrored_positions:
-        found = enumerate_circuits(task, model, tabulate(model), tokens, query)
+        found = enumerate_circuits(subject(task, model), query)
         mirror = f"key {task.mirror_position(query)}"
         faithful = found.right == len(tokens)
         assert torch.equal(faithful, found.holding(mirror))
@@ -135,9 +136,9 @@ def test_strings_must_be_all_of_the_task_and_the_query_a_mirrored_one(
     random: TransformerBridge,
 ) -> None:
     with pytest.raises(ValueError, match="15 strings; the task has 16"):
-        enumerate_circuits(TINY, random, tabulate(random), STRINGS[:15], 3)
+        enumerate_circuits(Subject(TINY, random, tabulate(random), STRINGS[:15]), 3)
     with pytest.raises(ValueError, match="mirror"):
-        enumerate_circuits(TINY, random, tabulate(random), STRINGS, 1)
+        enumerate_circuits(subject(TINY, random), 1)
 
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
@@ -145,8 +146,8 @@ def test_quick_verdicts_are_those_of_the_enumeration(
     handbuilt: HandBuilt, query: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subsets, "REFUSING", 3)
-    given = (handbuilt.task, handbuilt.model, tabulate(handbuilt.model))
+    given = subject(handbuilt.task, handbuilt.model)
     tokens = encode(handbuilt.task, handbuilt.task.strings())
-    quick = subsets.faithful_circuits(*given, tokens, query)
-    assert torch.equal(quick, enumerate_circuits(*given, tokens, query).right == len(tokens))
+    quick = subsets.faithful_circuits(given, query)
+    assert torch.equal(quick, enumerate_circuits(given, query).right == len(tokens))
     assert quick.any() and not quick.all()

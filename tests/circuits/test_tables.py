@@ -7,10 +7,10 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.patterns import patterns
 from palindrome_lens.circuits.tables import finish, handed_over, pattern, tabulate
+from palindrome_lens.evaluation import evaluate
 from palindrome_lens.model import ModelConfig, activations, hooked, init_model
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import evaluate
 
 TINY = Task(alphabet="abcd", half_length=2)
 STRINGS = encode(TINY, TINY.strings())

@@ -6,7 +6,8 @@ from handbuilt import HandBuilt
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import unseen
-from palindrome_lens.circuits.unseen import Answers, Mended, Restricted, Subject
+from palindrome_lens.circuits.subject import Subject, subject
+from palindrome_lens.circuits.unseen import Answers, Mended, Restricted
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
 
@@ -19,7 +20,7 @@ QUERY, MIRROR = 3, 2
 @pytest.fixture
 def copies(handbuilt: HandBuilt) -> Subject:
     """The hand-built model: it looks at the mirror position and copies every letter."""
-    return unseen.subject(TINY, handbuilt.model, TOKENS)
+    return subject(TINY, handbuilt.model)
 
 
 def new_ids(handbuilt: HandBuilt) -> list[int]:
@@ -117,7 +118,7 @@ def test_answers_count_all_slots_together(copies: Subject, handbuilt: HandBuilt)
 
 
 def test_answers_are_those_of_the_model_run_with_hooks(random: TransformerBridge) -> None:
-    of = unseen.subject(TINY, random, TOKENS)
+    of = subject(TINY, random)
     new = unseen.is_new(TINY, TOKENS, HELD)
     with torch.no_grad():
         logits, cache = random.run_with_cache(inputs(TOKENS))
@@ -134,7 +135,7 @@ def test_answers_are_those_of_the_model_run_with_hooks(random: TransformerBridge
 
 
 def test_forced_weights_are_those_of_the_model_run_with_hooks(random: TransformerBridge) -> None:
-    of = unseen.subject(TINY, random, TOKENS)
+    of = subject(TINY, random)
     wanted = torch.linspace(0, 1, 2 * len(TOKENS), dtype=torch.float64).view(-1, 2)
     weight = unseen.weights(of, TOKENS, 1, wanted)
     assert torch.equal(weight[:, :, MIRROR], wanted)
@@ -154,9 +155,9 @@ def test_forced_weights_are_those_of_the_model_run_with_hooks(random: Transforme
 
 
 def test_an_exchanged_code_keeps_the_mean_of_its_target(random: TransformerBridge) -> None:
-    of = unseen.subject(TINY, random, TOKENS)
+    of = subject(TINY, random)
     before, after = (
-        subject.tables.values for subject in (of, unseen.exchanged(of, HELD, source=0, target=1))
+        own.tables.values for own in (of, unseen.exchanged(of, HELD, source=0, target=1))
     )
     ids = dict(zip("abcd", range(2, 6), strict=True))
     seen, new = [ids[letter] for letter in "ac"], [ids[letter] for letter in "bd"]

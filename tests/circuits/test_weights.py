@@ -5,6 +5,7 @@ import torch
 from handbuilt import LOUDNESS, SHARPNESS, HandBuilt
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import Tables, tabulate
 from palindrome_lens.circuits.weights import (
     advantage,
@@ -73,7 +74,7 @@ def test_a_key_behind_its_query_is_refused(handbuilt: HandBuilt) -> None:
 def test_the_advantage_of_the_handbuilt_mirror_is_its_score(
     handbuilt: HandBuilt, query: int
 ) -> None:
-    found = advantage(TINY, tabulate(handbuilt.model), TOKENS, query)
+    found = advantage(subject(TINY, handbuilt.model), query)
     expected = torch.full((16,), SHARPNESS, dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
@@ -85,7 +86,7 @@ def test_the_advantage_is_that_of_the_queries_and_keys_the_model_computes() -> N
     q, k = (activations(model, inputs(TOKENS), [n])[n].reshape(16, 6, 16) for n in names)
     for query in TINY.mirrored_positions:
         scores = ((k @ q[:, query].unsqueeze(-1)).squeeze(-1) / 4)[:, : query + 1].tolist()
-        found = advantage(TINY, tabulate(model), TOKENS, query).tolist()
+        found = advantage(subject(TINY, model), query).tolist()
         for row, value in zip(scores, found, strict=True):
             own = row.pop(TINY.mirror_position(query))
             assert value == pytest.approx(own - max(row), abs=1e-10)
@@ -127,13 +128,11 @@ def test_directions_of_the_handbuilt_model_depend_on_the_position_alone(
 
 def test_fewer_directions_leave_less_of_a_letter(handbuilt: HandBuilt) -> None:
     tables = tabulate(handbuilt.model)
-    all_kept = fewer_directions(TINY, tables, TOKENS, 3)
+    built = subject(TINY, handbuilt.model)
+    all_kept = fewer_directions(built, 3).tables
     torch.testing.assert_close(all_kept.values, tables.values, rtol=0, atol=1e-12)
     # Four letters in four directions, less their mean: three are needed, and two do not do.
-    shares = [
-        share_copied(copying(handbuilt.model, TINY, cut, TOKENS, 3))
-        for cut in (fewer_directions(TINY, tables, TOKENS, rank) for rank in (0, 2, 3))
-    ]
+    shares = [share_copied(copying(fewer_directions(built, rank), 3)) for rank in (0, 2, 3)]
     assert shares[0] == 0.25
     assert shares[0] < shares[1] < shares[2] == 1.0
 
@@ -144,7 +143,7 @@ def test_fewer_directions_keep_the_leading_ones(random: TransformerBridge) -> No
     codes = tables.values[:, 1:3][:, :, letters]
     centred = (codes - codes.mean(dim=2, keepdim=True)).flatten(0, -2)
     for rank in (1, 4):
-        cut = fewer_directions(TINY, tables, TOKENS, rank).values
+        cut = fewer_directions(subject(TINY, random), rank).tables.values
         lost = (cut[:, 1:3][:, :, letters] - codes).square().sum()
         strength = torch.linalg.eigvalsh(centred.T @ centred).flip(0)
         assert float(lost) == pytest.approx(float(strength[rank:].sum()))
@@ -158,7 +157,7 @@ def test_the_handbuilt_model_copies_every_letter_with_and_without_its_mlp(
 ) -> None:
     tables = tabulate(handbuilt.model)
     for mlp_out in (None, torch.zeros_like(tables.bias)):
-        logits = copying(handbuilt.model, TINY, tables, TOKENS, query, mlp_out)
+        logits = copying(Subject(TINY, handbuilt.model, tables, TOKENS), query, mlp_out)
         assert logits.shape == (len(tokens_at(TOKENS, query)), 4, 4)
         assert share_copied(logits) == 1.0
         # The last LayerNorm turns a single long direction into the square root of the width.
@@ -174,7 +173,7 @@ def test_a_model_that_reads_one_letter_and_writes_the_next_copies_none(
     letters = tokens_at(TOKENS, 1)
     shifted = tables.values.clone()
     shifted[:, :, letters] = tables.values[:, :, letters.roll(1)]
-    logits = copying(handbuilt.model, TINY, tables._replace(values=shifted), TOKENS, 3)
+    logits = copying(Subject(TINY, handbuilt.model, tables._replace(values=shifted), TOKENS), 3)
     assert share_copied(logits) == 0.0
 
 
@@ -190,7 +189,7 @@ def test_copying_is_the_model_with_its_attention_set_to_the_mirror() -> None:
 
     with torch.no_grad(), model.hooks(fwd_hooks=[("blocks.0.attn.hook_pattern", look)]):
         logits = model(inputs(TOKENS))[:, query]
-    table = copying(model, TINY, tabulate(model), TOKENS, query)
+    table = copying(subject(TINY, model), query)
     letters = tokens_at(TOKENS, mirror)
     for i in range(len(TOKENS)):
         here = int((letters == TOKENS[i, query]).nonzero())

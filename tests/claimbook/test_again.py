@@ -71,15 +71,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     (folder / "book").mkdir()
     claims.write(other, folder / FILE)
     index = "# Start\n\n```{toctree}\n../notebooks/01_coin\n```\n\n```{claims-again}\n```\n\n"
-    index += "Twin: {control}`coin.sum`.\n\n```{claims}\n```\n"
+    index += "Twin: {control}`coin.sum`. Again {again}`coin.sum`, {again}`coin.none`.\n\n"
+    index += "```{claims}\n```\n"
     return build_in(folder, {"book/index.md": index, "notebooks/01_coin.ipynb": stored(1)})
 
 
 def test_the_page_has_both_numbers(built: Built) -> None:
     table = words(built.page("book/index").partition("<table")[2].partition("</table>")[0])
-    assert table.endswith("They add up to …. 1 18")
+    assert table.endswith("They add up to …. 1 18 1")
     assert "gone" not in table
 
 
 def test_a_control_is_quoted(built: Built) -> None:
     assert "Twin: Control: 1 ." in words(built.page("book/index"))
+
+
+def test_a_page_can_name_the_other_number(built: Built) -> None:
+    assert "Again 18 , coin.none" in words(built.page("book/index"))
+    assert "no claim 'coin.none' in book/claims_again.json" in built.warned

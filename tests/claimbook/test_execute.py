@@ -12,6 +12,7 @@ import pytest
 
 from claimbook import claims, execute, stale, stored_form
 from claimbook.__main__ import INTERRUPTED, main
+from claimbook.outputs import departures
 from claimbook.project import NotebookError, Project
 from claimbook.provenance import Library
 
@@ -57,6 +58,18 @@ def test_only_what_is_stale_runs(project: Project, capsys: pytest.CaptureFixture
     assert outputs(project, "01_data") == ["4"]
     execute.execute(project, ["02_training"], everything=True)
     assert ran(capsys) == ["02_training"]
+
+
+def test_a_run_is_held_against_what_is_committed_byte_for_byte(project: Project) -> None:
+    execute.refresh(project)
+    assert departures(project) == []
+    copy = project.executed_copy("02_training")
+    copy.write_bytes(copy.read_bytes().replace(b'"execution_count": 2', b'"execution_count": 3'))
+    project.executed_copy("03_dictionary").unlink()
+    assert [sentence.split()[4] for sentence in departures(project)] == [
+        "02_training",
+        "03_dictionary",
+    ]
 
 
 def test_how_long_a_notebook_took_is_kept_with_its_copy(project: Project) -> None:
@@ -291,7 +304,7 @@ def test_refresh_collects_the_claims(project: Project, write: Write) -> None:
 def test_a_claim_stated_twice_rewrites_nothing(project: Project, write: Write) -> None:
     for name in ("01_data", "02_training"):
         write(name, CLAIM.format(id="data.size", value=3))
-    with pytest.raises(NotebookError, match=r"'data\.size' is stated twice"):
+    with pytest.raises(claims.ClaimsError, match=r"'data\.size' is stated twice"):
         execute.refresh(project)
     assert not list(project.notebooks.glob("*.ipynb"))
 

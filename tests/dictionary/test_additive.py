@@ -5,7 +5,7 @@ import torch
 from handbuilt import HandBuilt
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import anova, training
+from palindrome_lens import anova, evaluation
 from palindrome_lens.circuits.interventions import evaluate_replaced
 from palindrome_lens.dictionary import additive
 from palindrome_lens.model import activations
@@ -70,7 +70,7 @@ def test_random_directions_sum_to_nothing_and_are_sorted() -> None:
 def test_a_model_with_all_its_parts_is_as_it_was(random: TransformerBridge) -> None:
     split = additive.decomposed(TINY, random, TOKENS, MLP)
     runs = additive.replaced(TINY, random, TOKENS, MLP, split)
-    whole = training.evaluate(random, TOKENS)
+    whole = evaluation.evaluate(random, TOKENS)
     torch.testing.assert_close(runs.kept[2].loss, whole.loss, rtol=0, atol=1e-12)
     x = activations(random, inputs(TOKENS), [MLP])[MLP]
     mean = evaluate_replaced(random, TOKENS, MLP, x.mean(dim=0).expand_as(x))

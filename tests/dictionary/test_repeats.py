@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from palindrome_lens import training
+from palindrome_lens import evaluation, training
 from palindrome_lens.dictionary import repeats
 from palindrome_lens.dictionary.repeats import Case
 from palindrome_lens.task import Task, letters
@@ -25,7 +25,7 @@ def test_shuffling_keeps_each_number_and_parts_it_from_the_others() -> None:
 
 def test_an_untrained_transformer_is_the_one_before_its_first_step() -> None:
     untrained = repeats.material("untrained", 1)
-    assert training.evaluate(untrained.model, untrained.tokens).mean_loss > 3
+    assert evaluation.evaluate(untrained.model, untrained.tokens).mean_loss > 3
     assert len(untrained.seen) == len(untrained.seen.unique()) < len(untrained.x)
 
 

@@ -6,12 +6,13 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.interventions import mean_ablate, zero_ablate
+from palindrome_lens.evaluation import evaluate
 from palindrome_lens.model import ModelConfig, activations, hooked
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig, init_autoencoder
 from palindrome_lens.sae.splicing import CrossEntropy, cross_entropy
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
-from palindrome_lens.training import Recipe, evaluate, train
+from palindrome_lens.training import Recipe, train
 
 TINY = Task(alphabet="abcd", half_length=2)
 TOKENS = encode(TINY, TINY.strings())

@@ -34,10 +34,10 @@ class Chapter(NamedTuple):
 
 def chapters(env: BuildEnvironment) -> dict[str, Chapter]:
     """The chapters of the book, by page, in order."""
-    found = [(page, part) for page, part in _listed(env) if page.startswith(NOTEBOOKS)]
+    pages = [(page, part) for page, part in _listed(env) if page.startswith(NOTEBOOKS)]
     return {
-        page: Chapter(page, number, len(found), part, opening.summary if opening else "")
-        for number, (page, part) in enumerate(found, 1)
+        page: Chapter(page, number, len(pages), part, opening.summary if opening else "")
+        for number, (page, part) in enumerate(pages, 1)
         for opening in [opening_of(env, page)]
     }
 
@@ -53,10 +53,13 @@ def place(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """Tell the templates which chapter this is, and which stand before and after it."""
-    known = chapters(app.env)
-    context["chapter"] = known.get(pagename)
+    listed = chapters(app.env)
+    context["chapter"] = listed.get(pagename)
     _, before, after = getattr(app.builder, "relations", {}).get(pagename, [None, None, None])
-    context["prev_chapter"], context["next_chapter"] = known.get(before), known.get(after)
+    context["prev_chapter"], context["next_chapter"] = (
+        listed.get(before),
+        listed.get(after),
+    )
 
 
 class ChapterTable(nodes.General, nodes.Element):
@@ -79,7 +82,7 @@ class MakeChapterTable(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         for marker in list(self.document.findall(ChapterTable)):
-            rows = [_row(self.env, self.env.docname, one) for one in chapters(self.env).values()]
+            rows = [_row(self.env, self.env.docname, it) for it in chapters(self.env).values()]
             marker.replace_self(_table(["chapter", "you learn", "read", "run"], rows))
 
 

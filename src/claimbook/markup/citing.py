@@ -33,7 +33,7 @@ class AuthorYearLabels(BaseLabelStyle):
 
     def format_labels(self, sorted_entries: Iterable[Entry]) -> Iterator[str]:
         for work in sorted_entries:
-            names = ["".join(map(str, one.rich_last_names)) for one in work.persons["author"]]
+            names = ["".join(map(str, person.rich_last_names)) for person in work.persons["author"]]
             if len(names) > 2:
                 names = [f"{names[0]} et al."]
             yield f"{' and '.join(names)}, {work.fields['year']}"
@@ -109,10 +109,10 @@ def write_claims(app: Sphinx, exception: Exception | None) -> None:
     stated = list(stated_in(app.env).values())
     folder = Path(app.outdir) / DOWNLOADS
     folder.mkdir(parents=True, exist_ok=True)
-    entries = [entry(one) for one in stated]
+    entries = [entry(claim) for claim in stated]
     text = json.dumps(book | {"claims": entries}, indent=1, ensure_ascii=False)
     (folder / "claims.json").write_text(f"{text}\n", encoding="utf-8")
-    _write_csv(folder / "claims.csv", (book | one for one in entries))
+    _write_csv(folder / "claims.csv", (book | claim for claim in entries))
 
 
 def entry(stated: Claim) -> dict[str, Any]:

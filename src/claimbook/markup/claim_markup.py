@@ -40,8 +40,8 @@ def load(app: Sphinx) -> None:
     source = Path(app.srcdir)
     listed = source / LISTED
     notebooks = sorted((source / "notebooks").glob("*.ipynb"))
-    found = claims.read(listed) if listed.exists() else claims.collect(notebooks)
-    app.env.lens_claims = {stated.id: stated for stated in found}  # type: ignore[attr-defined]
+    stated = claims.read(listed) if listed.exists() else claims.collect(notebooks)
+    app.env.lens_claims = {stated.id: stated for stated in stated}  # type: ignore[attr-defined]
 
 
 def stated_in(env: BuildEnvironment) -> dict[str, Claim]:
@@ -121,30 +121,30 @@ class ClaimsDirective(SphinxDirective):
         if not self.arguments:
             return self._all(stated)
         chapter = self.arguments[0]
-        chosen = [one for one in stated if one.chapter == chapter]
+        chosen = [claim for claim in stated if claim.chapter == chapter]
         if not chosen:
-            known = ", ".join(dict.fromkeys(one.chapter for one in stated)) or "none"
+            chapters = ", ".join(dict.fromkeys(claim.chapter for claim in stated)) or "none"
             logger.warning(
                 "no claim of a chapter %r; chapters with claims: %s",
                 chapter,
-                known,
+                chapters,
                 location=self.get_location(),
             )
         return [self._box(chosen)]
 
     def _all(self, stated: list[Claim]) -> list[nodes.Node]:
         sections: list[nodes.Node] = []
-        for chapter, members in groupby(stated, key=lambda one: one.chapter):
+        for chapter, members in groupby(stated, key=lambda claim: claim.chapter):
             section = nodes.section("", ids=[f"claims-{chapter}"], names=[])
             section += nodes.title("", chapter.capitalize())
-            for one in members:
-                section += claim_card(one, self.parse_text_to_nodes, entry=True)
-                self._register(one)
+            for claim in members:
+                section += claim_card(claim, self.parse_text_to_nodes, entry=True)
+                self._register(claim)
             sections.append(section)
         return sections
 
     def _box(self, stated: list[Claim]) -> nodes.Element:
-        cards = [claim_card(one, self.parse_text_to_nodes) for one in stated]
+        cards = [claim_card(claim, self.parse_text_to_nodes) for claim in stated]
         return nodes.container("", *cards, classes=["claims-box"])
 
     def _register(self, stated: Claim) -> None:
@@ -181,13 +181,13 @@ class ClaimsAgainDirective(SphinxDirective):
         self.env.note_dependency(str(path))
         book = stated_in(self.env)
         lines = ["| stated | in the book | again | control, again |", "| --- | --- | --- | --- |"]
-        for other in claims.read(path):
-            if other.id in book:
-                control = other.control.replace("|", "\\|")
+        for repeated in claims.read(path):
+            if repeated.id in book:
+                control = repeated.control.replace("|", "\\|")
                 cells = [
-                    other.sentence_without_number,
-                    f"{{claim}}`{other.id}`",
-                    other.text,
+                    repeated.sentence_without_number,
+                    f"{{claim}}`{repeated.id}`",
+                    repeated.text,
                     control,
                 ]
                 lines.append(f"| {' | '.join(cells)} |")

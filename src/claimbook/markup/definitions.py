@@ -19,7 +19,7 @@ LAST = 950
 
 def definitions(html: str) -> dict[str, str]:
     """The definitions on a page, as HTML, by the ids of their terms."""
-    found = {}
+    by_term = {}
     for term in BeautifulSoup(html, "html.parser").select("dl.glossary dt[id]"):
         definition = term.find_next_sibling("dd")
         if definition is not None:
@@ -27,8 +27,8 @@ def definitions(html: str) -> dict[str, str]:
                 link.unwrap()
             for marked in definition.select("[id]"):
                 del marked["id"]
-            found[str(term["id"])] = definition.decode_contents().strip()
-    return found
+            by_term[str(term["id"])] = definition.decode_contents().strip()
+    return by_term
 
 
 def add_scripts(
@@ -44,10 +44,10 @@ def write_definitions(app: Sphinx, exception: Exception | None) -> None:
     """Gather the definitions from the pages as they were written."""
     if exception or app.builder.format != "html":
         return
-    found: dict[str, str] = {}
+    by_term: dict[str, str] = {}
     for name in sorted({name for name, *_ in _terms(app)}):
-        found |= definitions((Path(app.outdir) / f"{name}.html").read_text(encoding="utf-8"))
-    script = f"window.DEFINITIONS = {json.dumps(found, ensure_ascii=False, sort_keys=True)};\n"
+        by_term |= definitions((Path(app.outdir) / f"{name}.html").read_text(encoding="utf-8"))
+    script = f"window.DEFINITIONS = {json.dumps(by_term, ensure_ascii=False, sort_keys=True)};\n"
     (Path(app.outdir) / "_static" / DATA).write_text(script, encoding="utf-8")
 
 

@@ -11,6 +11,8 @@ from copy import deepcopy
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
+from claimbook.errors import ClaimbookError
+
 TAG = "solution"
 BLANK = "# Your answer"
 GATE = re.compile(
@@ -18,7 +20,7 @@ GATE = re.compile(
 )
 
 
-class ExerciseError(ValueError):
+class ExerciseError(ClaimbookError):
     """The directives of exercises and solutions in a notebook do not match."""
 
 

@@ -46,8 +46,8 @@ def to_mathml(tex: str, *, block: bool = False) -> str:
         MathError: the formula uses something that cannot be converted.
     """
     shown = _DISPLAY.sub("", tex).strip()
-    known = _COMMAND.sub(lambda command: _SYNONYMS.get(command[0], command[0]), shown)
-    fixed = _BRACKET.sub(lambda bracket: rf"\text{{{_FIXED[bracket[1]]}}}", known)
+    spelled = _COMMAND.sub(lambda command: _SYNONYMS.get(command[0], command[0]), shown)
+    fixed = _BRACKET.sub(lambda bracket: rf"\text{{{_FIXED[bracket[1]]}}}", spelled)
     spaced = _AFTER_FUNCTION.sub(r"\1\\, ", _BEFORE_FUNCTION.sub(r"\\, ", fixed))
     markup: str = tex2mathml(_grouped_accents(spaced), as_block=block)
     return markup.replace("<math ", f'<math alttext="{escape(tex.strip(), quote=True)}" ', 1)

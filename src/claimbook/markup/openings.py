@@ -82,7 +82,9 @@ class OpeningDirective(SphinxDirective):
         )
         facts = nodes.definition_list("", classes=["opening-facts"])
         if self._builds():
-            facts += self._fact("Builds on", *_joined([self._link(one) for one in self._builds()]))
+            facts += self._fact(
+                "Builds on", *_joined([self._link(name) for name in self._builds()])
+            )
         if needs := self._option("needs"):
             facts += self._fact("You should know", *self.parse_inline(needs)[0])
         facts += self._fact("Time", nodes.Text(self._times(minutes)))
@@ -91,27 +93,27 @@ class OpeningDirective(SphinxDirective):
 
     def _problems(self, goals: list[nodes.Node]) -> list[str]:
         """What is missing or wrong, one sentence each."""
-        found = []
+        problems = []
         is_list = len(goals) == 1 and isinstance(goals[0], nodes.bullet_list)
         if not is_list or len(goals[0].children) not in GOALS:
             least, most = GOALS[0], GOALS[-1]
-            found.append(f"its body is to be a list of {least} to {most} learning goals")
+            problems.append(f"its body is to be a list of {least} to {most} learning goals")
         minutes = self._option("read")
         if not minutes.isdecimal() or int(minutes) == 0:
-            found.append(f":read: is to be a whole number of minutes, and is {minutes!r}")
+            problems.append(f":read: is to be a whole number of minutes, and is {minutes!r}")
         summary = self._option("summary")
         if not summary or "\n" in summary or summary.endswith("."):
-            found.append(f":summary: is to be one line without a full stop, and is {summary!r}")
-        unknown = [one for one in self._builds() if self._page(one) is None]
+            problems.append(f":summary: is to be one line without a full stop, and is {summary!r}")
+        unknown = [name for name in self._builds() if self._page(name) is None]
         if unknown:
-            found.append(f":builds: names no chapter: {', '.join(unknown)}")
-        return found
+            problems.append(f":builds: names no chapter: {', '.join(unknown)}")
+        return problems
 
     def _option(self, name: str) -> str:
         return (self.options.get(name) or "").strip()
 
     def _builds(self) -> list[str]:
-        return [one.strip() for one in self._option("builds").split(",") if one.strip()]
+        return [name.strip() for name in self._option("builds").split(",") if name.strip()]
 
     def _page(self, chapter: str) -> str | None:
         """The page of a chapter that is named as its file is."""

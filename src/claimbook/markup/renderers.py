@@ -142,5 +142,5 @@ def replace_figures_by_text(document: nodes.document) -> None:
 
 def figure_kinds(document: nodes.Node | None) -> set[str]:
     """Which kinds of figure a page holds."""
-    found: Any = document.findall(InteractiveFigure) if document else []
-    return {figure["kind"] for figure in found}
+    figures: Any = document.findall(InteractiveFigure) if document else []
+    return {figure["kind"] for figure in figures}

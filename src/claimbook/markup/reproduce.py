@@ -48,11 +48,11 @@ def box(
 def commands(name: str, notebook: NotebookNode) -> list[str]:
     """What runs this notebook alone: as it is, and with other values of its parameters."""
     values = parameters(notebook.cells)
-    given = [f"-p {key} {shlex.quote(str(value))}" for key, value in values.items()]
-    other = f".venv/bin/papermill notebooks/{name}.ipynb mine.ipynb {' '.join(given)}"
+    options = [f"-p {key} {shlex.quote(str(value))}" for key, value in values.items()]
+    other = f".venv/bin/papermill notebooks/{name}.ipynb mine.ipynb {' '.join(options)}"
     return [
         f".venv/bin/python -m claimbook execute --all {name}",
-        *([other] if given else []),
+        *([other] if options else []),
     ]
 
 
@@ -106,8 +106,8 @@ def launch_address(source: Path, pagename: str) -> str | None:
         return None
     host, path = urlsplit(url).netloc, urlsplit(url).path.strip("/")
     # GitLab's groups are part of one name; GitHub's owner and repository are two.
-    known = {"github.com": f"gh/{path}", "gitlab.com": f"gl/{quote(path, safe='')}"}
-    where = known.get(host, f"git/{quote(url, safe='')}")
+    hosts = {"github.com": f"gh/{path}", "gitlab.com": f"gl/{quote(path, safe='')}"}
+    where = hosts.get(host, f"git/{quote(url, safe='')}")
     return f"{BINDER}/{where}/HEAD?urlpath=lab/tree/{pagename}.ipynb"
 
 

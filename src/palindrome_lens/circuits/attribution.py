@@ -9,19 +9,18 @@ divides it without a remainder.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.scrubbing import (
-    NODES,
     Node,
     Parts,
-    joined,
     parts_of,
     slots,
 )
-from palindrome_lens.circuits.tables import Tables, finish, mlp_out, normalized, unembedded
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import mlp_out, normalized
 from palindrome_lens.task import Task, inputs, letters, targets
 from palindrome_lens.tokenizer import vocabulary
 
@@ -71,18 +70,21 @@ def lead_direction(
 
 
 def vectors(
-    task: Task, model: TransformerBridge, tables: Tables, found: Parts, query: int
+    subject: Subject, parts: Parts, query: int
 ) -> dict[str, Float[Tensor, "strings d_model"]]:
     """What is added up at a query: ``PARTS`` and attention's ``bias``; in all, ``resid_post``."""
-    weighted = torch.einsum("shk, shkd -> skd", found.weights, found.values)
-    mirror = weighted[:, task.mirror_position(query)]
+    # (strings, key, d_model)
+    weighted = torch.einsum("shk, shkd -> skd", parts.weights, parts.values)
+    mirror = weighted[:, subject.task.mirror_position(query)]
     added = {
-        "direct": found.direct,
+        "direct": parts.direct,
         "mirror": mirror,
         "others": weighted.sum(dim=1) - mirror,
-        "bias": tables.bias.expand_as(mirror),
+        "bias": subject.tables.bias.expand_as(mirror),
     }
-    return added | {"mlp": _mlp(model, torch.stack(list(added.values())).sum(dim=0))}
+    return added | {
+        "mlp": written_by_mlp(subject.model, torch.stack(list(added.values())).sum(dim=0))
+    }
 
 
 def direct_logit_attribution(
@@ -122,10 +124,7 @@ def donors(
 
 
 def audit(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     part: str,
 ) -> Effects:
@@ -134,28 +133,26 @@ def audit(
     Values are replaced under the string's own attention weights. The MLP's donors are the outputs
     it would have, had the mirror value been read from each letter.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: an unknown part, or the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     if part not in PARTS:
         raise ValueError(f"The part is {part!r}; {', '.join(PARTS)} are audited.")
     node: Node = "mirror" if part == "mlp" else part  # type: ignore[assignment]
     donor_parts = parts_of(tables, donors(task, tokens, query, node), query)
     parts = parts_of(tables, inputs(tokens), query)
-    added = vectors(task, model, tables, parts, query)
+    added = vectors(subject, parts, query)
     wanted = targets(tokens)[:, query]
     along, _ = lead_direction(task, model, wanted)
-    stream = _middle(added)
+    stream = middle_of(added)
     swapped, means = [], []
     for rows in torch.arange(len(tokens)).split(max(1, CACHED // len(donor_parts.direct))):
         new = _replacements(donor_parts, parts.weights[rows], node, _keys(task, query, node))
         middle = stream[rows].unsqueeze(1)
         rest = middle - added[node][rows].unsqueeze(1)
         if part == "mlp":
-            new, rest = _mlp(model, rest + new), middle
+            new, rest = written_by_mlp(model, rest + new), middle
         with torch.no_grad():
             swapped.append(_lead_with(model, part, rest, new, along[rows]).mean(dim=1))
         means.append(new.mean(dim=1))
@@ -165,7 +162,9 @@ def audit(
     return Effects(whole - torch.cat(swapped), zero, mean, linear, share)
 
 
-def _middle(added: dict[str, Float[Tensor, "strings d_model"]]) -> Float[Tensor, "strings d_model"]:
+def middle_of(
+    added: dict[str, Float[Tensor, "strings d_model"]],
+) -> Float[Tensor, "strings d_model"]:
     """The residual stream after attention: all of :func:`vectors` but the MLP."""
     return torch.stack([value for name, value in added.items() if name != "mlp"]).sum(dim=0)
 
@@ -185,7 +184,7 @@ def _keys(task: Task, query: int, node: Node) -> list[int]:
     return [mirror] if node == "mirror" else [k for k in range(query + 1) if k != mirror]
 
 
-def _mlp(
+def written_by_mlp(
     model: TransformerBridge, middle: Float[Tensor, "*cases d_model"]
 ) -> Float[Tensor, "*cases d_model"]:
     with torch.no_grad():
@@ -222,155 +221,3 @@ def _lost(
         lost = [whole - _lead_with(model, part, rest, value, along) for value in ablated]
         linear = (own - mean) * gradient.squeeze(1)
     return [whole.detach().squeeze(1), *(loss.squeeze(1) for loss in lost), linear.sum(dim=-1)]
-
-
-def patch(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
-    query: int,
-) -> dict[str, Bool[Tensor, "slot shift outcome strings"]]:
-    """Activation patching on all ordered pairs of strings that differ in one letter.
-
-    One node, or the output of the ``mlp``, is taken from the second string of the pair.
-
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
-    Returns:
-        For each node, by the slot that differs and how far its letter is moved (less one): whether
-        the answer is then the second string's own (outcome 0), and whether it changed at all (1).
-    """
-    found = parts_of(tables, inputs(tokens), query)
-    added = vectors(task, model, tables, found, query)
-    middle = _middle(added)
-    before = _with_mlp(model, middle, added["mlp"])
-    everything, base = torch.arange(len(tokens)), len(task.alphabet)
-    shape = (task.half_length, base - 1, 2, len(tokens))
-    outcome = {node: torch.zeros(shape, dtype=torch.bool) for node in (*NODES, "mlp")}
-    for slot in range(task.half_length):
-        for shift in range(1, base):
-            other = _other(task, slot, shift)
-            after = dict.fromkeys(NODES, before)
-            for node in (node for node in NODES if slot in slots(task, node, query)):
-                taken = dict.fromkeys(NODES, everything) | {node: other}
-                mirror = task.mirror_position(query)
-                after[node] = _answers(model, found, tables, taken, mirror)
-            swapped = _with_mlp(model, middle, added["mlp"][other])
-            for name, answer in (*after.items(), ("mlp", swapped)):
-                outcome[name][slot, shift - 1, 0] = answer == targets(tokens)[other, query]
-                outcome[name][slot, shift - 1, 1] = answer != before
-    return outcome
-
-
-def _answers(
-    model: TransformerBridge,
-    found: Parts,
-    tables: Tables,
-    taken: dict[Node, Int64[Tensor, "strings"]],
-    mirror: int,
-) -> Int64[Tensor, "strings"]:
-    answers = []
-    for rows in torch.arange(len(found.direct)).split(CACHED):
-        chunk = {node: donor[rows] for node, donor in taken.items()}
-        answers.append(finish(model, joined(found, tables.bias, chunk, mirror)).argmax(dim=-1))
-    return torch.cat(answers)
-
-
-def _other(task: Task, slot: int, shift: int) -> Int64[Tensor, "strings"]:
-    """For each string the one whose letter in a slot is so many places further, cyclically."""
-    everything, base = torch.arange(task.size), len(task.alphabet)
-    place = base ** (task.half_length - 1 - slot)
-    digit = everything // place % base
-    return everything + ((digit + shift) % base - digit) * place
-
-
-def patch_embeddings(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
-    query: int,
-) -> Int64[Tensor, "outcome slot position"]:
-    """Activation patching of ``resid_pre`` at one position, on the pairs of :func:`patch`.
-
-    The position then asks, is looked at and is read as in the second string.
-
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
-    Returns:
-        By the slot that differs and the position: in how many pairs the answer is then the second
-        string's own (outcome 0), and in how many it changed (1).
-    """
-    read, mirror = inputs(tokens), task.mirror_position(query)
-    everything = dict.fromkeys(NODES, torch.arange(len(tokens)))
-
-    def answer(changed: Int64[Tensor, "strings position"]) -> Int64[Tensor, "strings"]:
-        return _answers(model, parts_of(tables, changed, query), tables, everything, mirror)
-
-    before = answer(read)
-    outcome = torch.zeros(2, task.half_length, query + 1, dtype=torch.int64)
-    for slot in range(task.half_length):
-        for shift in range(1, len(task.alphabet)):
-            other = _other(task, slot, shift)
-            wanted = targets(tokens)[other, query]
-            for position in range(query + 1):
-                changed = read.clone()
-                changed[:, position] = read[other, position]
-                after = before if torch.equal(changed, read) else answer(changed)
-                outcome[0, slot, position] += (after == wanted).sum()
-                outcome[1, slot, position] += (after != before).sum()
-    return outcome
-
-
-PATHS = ("through the MLP", "past the MLP", "both")
-
-
-def patch_paths(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
-    query: int,
-) -> dict[str, Int64[Tensor, "outcome"]]:
-    """Path patching (Goldowsky-Dill et al. 2023) of the mirror value, on every other letter.
-
-    The value of a string that differs in the mirrored letter alone is put in on one of the two
-    paths to the unembedding, or on both (``PATHS``); the other path carries the string's own.
-
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
-    Returns:
-        For each path, in how many pairs the answer is then the second string's, and in how many it
-        stays.
-    """
-    found, mirror = parts_of(tables, inputs(tokens), query), task.mirror_position(query)
-    everything, slot = torch.arange(len(tokens)), task.slot_of(query)
-    outcome = {path: torch.zeros(2, dtype=torch.int64) for path in PATHS}
-    for rows in everything.split(CACHED):
-        taken: dict[Node, Tensor] = dict.fromkeys(NODES, rows)
-        own = joined(found, tables.bias, taken, mirror)
-        own_mlp = _mlp(model, own)
-        before = _with_mlp(model, own, own_mlp)
-        for shift in range(1, len(task.alphabet)):
-            other = _other(task, slot, shift)[rows]
-            new = joined(found, tables.bias, taken | {"mirror": other}, mirror)
-            new_mlp = _mlp(model, new)
-            ends = ((own, new_mlp), (new, own_mlp), (new, new_mlp))
-            for path, (past, through) in zip(PATHS, ends, strict=True):
-                after = _with_mlp(model, past, through)
-                outcome[path][0] += (after == targets(tokens)[other, query]).sum()
-                outcome[path][1] += (after == before).sum()
-    return outcome
-
-
-def _with_mlp(
-    model: TransformerBridge,
-    middle: Float[Tensor, "strings d_model"],
-    mlp: Float[Tensor, "strings d_model"],
-) -> Int64[Tensor, "strings"]:
-    with torch.no_grad():
-        return unembedded(model, middle + mlp).argmax(dim=-1)

@@ -9,10 +9,11 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import tables
+from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import Tables, finish, handed_over, tabulate
 from palindrome_lens.circuits.weights import advantage, copying, share_copied
+from palindrome_lens.evaluation import evaluate, position_loss
 from palindrome_lens.task import Task, inputs
-from palindrome_lens.training import evaluate, position_loss
 
 
 class Record(NamedTuple):
@@ -44,40 +45,39 @@ def halves(
     task: Task, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
 ) -> Float[Tensor, "half mirrored"]:
     """Looking and copying of one model: ``attention`` and ``copied`` of :class:`Record`."""
-    known, queries = tabulate(model), task.mirrored_positions
+    subject = Subject(task, model, tabulate(model), tokens)
     looking = [
-        tables.pattern(known, inputs(tokens), q)[:, 0, task.mirror_position(q)].mean()
-        for q in queries
+        tables.pattern(subject.tables, subject.read, q)[:, 0, task.mirror_position(q)].mean()
+        for q in subject.queries
     ]
-    copied = [share_copied(copying(model, task, known, tokens, q)) for q in queries]
+    copied = [share_copied(copying(subject, q)) for q in subject.queries]
     return torch.stack([torch.stack(looking), torch.tensor(copied, dtype=torch.float64)])
 
 
 def _measure(
     task: Task, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
 ) -> list[Tensor]:
-    result, known = evaluate(model, tokens), tabulate(model)
-    pattern = _patterns(known, inputs(tokens))
-    queries = task.mirrored_positions
+    result, subject = evaluate(model, tokens), Subject(task, model, tabulate(model), tokens)
+    pattern = _patterns(subject.tables, subject.read)
     looking, copied = halves(task, model, tokens)
     return [
         result.loss.mean(dim=0),
         result.solved(task).sum(),
         pattern.mean(dim=0),
         looking,
-        torch.stack([advantage(task, known, tokens, query).mean() for query in queries]),
+        torch.stack([advantage(subject, query).mean() for query in subject.queries]),
         copied,
     ]
 
 
 def _patterns(
-    known: Tables, tokens: Int64[Tensor, "strings position"]
+    table: Tables, tokens: Int64[Tensor, "strings position"]
 ) -> Float[Tensor, "strings query key"]:
     length = tokens.shape[1]
-    found = torch.zeros(len(tokens), length, length, dtype=known.scores.dtype)
+    weights = torch.zeros(len(tokens), length, length, dtype=table.scores.dtype)
     for query in range(length):
-        found[:, query, : query + 1] = tables.pattern(known, tokens, query)[:, 0]
-    return found
+        weights[:, query, : query + 1] = tables.pattern(table, tokens, query)[:, 0]
+    return weights
 
 
 def transplanted_loss(

@@ -20,8 +20,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.attribution import CACHED, donors, lead_direction
 from palindrome_lens.circuits.scrubbing import parts_of
-from palindrome_lens.circuits.tables import Tables, mlp_out, normalized
-from palindrome_lens.task import Task, inputs, targets
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import mlp_out, normalized
+from palindrome_lens.task import inputs, targets
 
 NORMS = ("ln2", "ln_final")
 """The LayerNorms behind attention: before the MLP, and before the unembedding."""
@@ -106,20 +107,15 @@ class Bench(NamedTuple):
 
 
 def mirror_value(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> MirrorValue:
     """Read the value at the mirror and all its donors off the tables.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     mirror, read = task.mirror_position(query), inputs(tokens)
     parts, wanted = parts_of(tables, read, query), targets(tokens)[:, query]
     donor_tokens = donors(task, tokens, query, "mirror")
@@ -155,7 +151,7 @@ def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] 
         lost = measured[-1][0] - measured[0][0]
         for i, (_, through, past) in enumerate(measured):
             wrong[i] += ((through + past > 0) != (lost > 0)).sum()
-        means = [torch.stack([each.mean(dim=-1) for each in at]) for at in measured]
+        means = [torch.stack([leads.mean(dim=-1) for leads in at]) for at in measured]
         pieces.append(torch.stack(means, dim=1))
         # [quantity point strings]
     lead, through, past = torch.cat(pieces, dim=-1)
@@ -339,7 +335,7 @@ def _slopes(
         written = F.linear(hidden, weight_out, mlp.out.bias)
         final, turn = _norm(model, model.ln_final, middle + written)
         read = [final, turn(F.linear(change, weight_out)), turn(step)]
-    lead, through, past = (torch.einsum("snd, sd -> sn", each, part.along) for each in read)
+    lead, through, past = (torch.einsum("snd, sd -> sn", slope, part.along) for slope in read)
     return lead + part.offset.unsqueeze(1), through, past
 
 

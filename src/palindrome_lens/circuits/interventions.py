@@ -7,22 +7,22 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.evaluation import CHUNK, Evaluation, evaluate
 from palindrome_lens.model import activations, check_hook_name, hook_names
 from palindrome_lens.task import inputs, targets
-from palindrome_lens.training import CHUNK, Evaluation, evaluate
 
 
 def margins(
     model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
 ) -> Float[Tensor, "strings position"]:
     """How far the target's logit lies above the best other, in nats; negative where it loses."""
-    found = []
+    by_chunk = []
     with torch.no_grad():
         for chunk in tokens.split(CHUNK):
             logits, wanted = model(inputs(chunk)), targets(chunk).unsqueeze(-1)
             others = logits.scatter(-1, wanted, -torch.inf).amax(dim=-1)
-            found.append(logits.gather(-1, wanted).squeeze(-1) - others)
-    return torch.cat(found)
+            by_chunk.append(logits.gather(-1, wanted).squeeze(-1) - others)
+    return torch.cat(by_chunk)
 
 
 Edit = Callable[[Float[Tensor, "batch position d"]], Float[Tensor, "batch position d"]]

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import Tables, handed_over, neurons, normalized, unembedded
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import handed_over, neurons, normalized, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 
 ENUMERABLE = 16
@@ -61,17 +62,13 @@ class Affine(NamedTuple):
 
 
 def site(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     stream: Stream = "whole",
 ) -> Site:
     """The MLP at a query of a model with one layer.
 
     Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
         stream: "whole" is the model's residual stream. With "mirror" only what the key at the
             mirror position hands over is the string's own, and all else is its mean, as in a
             circuit of :mod:`~palindrome_lens.circuits.subsets`.
@@ -79,6 +76,7 @@ def site(
     Raises:
         ValueError: the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     mirror, read = task.mirror_position(query), inputs(tokens)
     direct = tables.embedded[query, read[:, query]]
     by_key = handed_over(tables, read, query).sum(dim=1)
@@ -155,15 +153,13 @@ def dealt(task: Task, site: Site, query: int, order: Sequence[int]) -> Site:
     return site._replace(rest=site.rest[other], moved=site.moved[other], wanted=site.wanted[other])
 
 
-def supports(
-    task: Task, tokens: Int64[Tensor, "strings length"], site: Site, query: int
-) -> Float[Tensor, "letter neuron"]:
+def supports(subject: Subject, site: Site, query: int) -> Float[Tensor, "letter neuron"]:
     """On which share of the strings with a mirrored letter each neuron is above 0.
 
     Where all shares of a neuron are 0 or 1, the mirrored letter alone decides whether it is on.
     """
-    slot = task.slot_of(query)
-    _, letter = letters(task, tokens)[:, slot].unique(return_inverse=True)
+    task, slot = subject.task, subject.task.slot_of(query)
+    _, letter = letters(task, subject.tokens)[:, slot].unique(return_inverse=True)
     is_on = (site.moved + site.mean > 0).double()
     total = is_on.new_zeros(len(task.alphabet), is_on.shape[1]).index_add(0, letter, is_on)
     return total / torch.bincount(letter).unsqueeze(1)

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import CHUNK, Tables, finish, mlp_out, pattern, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 
@@ -63,21 +63,16 @@ def slots(task: Task, node: Node, query: int) -> frozenset[int]:
 
 
 def scrub(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     hypothesis: list[Group],
 ) -> Scrubbed:
     """Evaluate a hypothesis about one query on every string with every donor it allows.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: a node is in no group or in two, or the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     _check(hypothesis)
     needed = [frozenset().union(*(slots(task, n, query) for n in g.nodes)) for g in hypothesis]
     own = {task.slot_of(query)}.union(
@@ -111,10 +106,7 @@ def scrub(
 
 
 def scrub_drawn(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     hypothesis: list[Group],
     draws: int,
@@ -124,12 +116,10 @@ def scrub_drawn(
 
     Each group draws its donors independently, uniformly from those that it allows.
 
-    Args:
-        tokens: all strings of the task, in the order of ``Task.strings``.
-
     Raises:
         ValueError: a node is in no group or in two, or the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     _check(hypothesis)
     mirror = task.mirror_position(query)
     parts = parts_of(tables, inputs(tokens), query)
@@ -206,10 +196,7 @@ STEPS = ("model", "hard pattern", "one code", "one letter table", "MLP table", "
 
 
 def simplified(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> dict[str, Float[Tensor, "strings vocab"]]:
     """Log-probabilities at a query of the model and of ever simpler stand-ins for it (``STEPS``).
@@ -221,6 +208,7 @@ def simplified(
     mirrored letter. ``answer table`` is the mean of the model's log-probabilities over these
     strings, and computes nothing else.
     """
+    task, model, tables, tokens = subject
     read = inputs(tokens)
     parts = parts_of(tables, read, query)
     everything = torch.arange(len(tokens))
@@ -228,21 +216,21 @@ def simplified(
     token = read[:, mirror]
     places = torch.tensor([task.mirror_position(p) for p in task.mirrored_positions])
     shared = tables.values[:, places].sum(dim=0).mean(dim=0)
-    known = letters(task, tokens).unique()
-    own_mean = tables.values[:, mirror, known].sum(dim=0).mean(dim=0)
+    ids = letters(task, tokens).unique()
+    own_mean = tables.values[:, mirror, ids].sum(dim=0).mean(dim=0)
     start = parts.direct + tables.bias
     resid = {
         "model": joined(parts, tables.bias, dict.fromkeys(NODES, everything), mirror),
         "hard pattern": start + parts.values[:, :, mirror].sum(dim=1),
-        "one code": start + shared[token] - shared[known].mean(dim=0) + own_mean,
+        "one code": start + shared[token] - shared[ids].mean(dim=0) + own_mean,
         "one letter table": start + shared[token],
     }
-    found = {name: finish(model, value).log_softmax(dim=-1) for name, value in resid.items()}
+    log_probs = {name: finish(model, value).log_softmax(dim=-1) for name, value in resid.items()}
     with torch.no_grad():
         mlp = mlp_out(model, resid["model"])
         after = resid["one code"] + _by_letter(mlp, token)
-        found["MLP table"] = unembedded(model, after).log_softmax(dim=-1)
-    return found | {"answer table": _by_letter(found["model"], token)}
+        log_probs["MLP table"] = unembedded(model, after).log_softmax(dim=-1)
+    return log_probs | {"answer table": _by_letter(log_probs["model"], token)}
 
 
 def _by_letter(

@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import Tables, handed_over, mlp_out, unembedded
-from palindrome_lens.task import Task, inputs, targets
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import handed_over, mlp_out, unembedded
+from palindrome_lens.task import inputs, targets
 
 Ablation = Literal["mean", "zero", "donor"]
 REFUSING = 256
@@ -42,10 +43,7 @@ class Circuits(NamedTuple):
 
 
 def enumerate_circuits(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     ablation: Ablation = "mean",
     seed: int = 0,
@@ -53,7 +51,6 @@ def enumerate_circuits(
     """Evaluate every circuit of one query.
 
     Args:
-        tokens: all strings of the task; means are taken over them.
         ablation: what stands for a node that is left out: the mean of what it writes in the whole
             model, nothing, or what it writes on a donor, one random string for each string.
         seed: of the donors.
@@ -61,20 +58,17 @@ def enumerate_circuits(
     Raises:
         ValueError: these are not all strings of the task, or the query predicts no mirrored letter.
     """
-    graph = _graph(task, model, tables, tokens, query, ablation, seed)
+    graph = _graph(subject, query, ablation, seed)
     right, losses = [], []
     for circuit in range(2 ** len(graph.nodes)):
-        logits = _logits(model, graph, circuit)
+        logits = _logits(subject.model, graph, circuit)
         losses.append(torch.nn.functional.cross_entropy(logits, graph.wanted))
         right.append((logits.argmax(dim=-1) == graph.wanted).sum())
     return Circuits(graph.nodes, torch.stack(right), torch.stack(losses))
 
 
 def faithful_circuits(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
 ) -> Bool[Tensor, "circuits"]:
     """Which circuits of one query are right on every string, what they leave out at its mean.
@@ -85,13 +79,14 @@ def faithful_circuits(
     Raises:
         ValueError: these are not all strings of the task, or the query predicts no mirrored letter.
     """
-    graph = _graph(task, model, tables, tokens, query, "mean", 0)
-    few = graph.of_strings(torch.arange(0, len(tokens), max(1, len(tokens) // REFUSING)))
+    graph = _graph(subject, query, "mean", 0)
+    n = len(subject.tokens)
+    few = graph.of_strings(torch.arange(0, n, max(1, n // REFUSING)))
     verdicts = []
     for circuit in range(2 ** len(graph.nodes)):
         verdicts.append(
             all(
-                bool((_logits(model, part, circuit).argmax(dim=-1) == part.wanted).all())
+                bool((_logits(subject.model, part, circuit).argmax(dim=-1) == part.wanted).all())
                 for part in (few, graph)
             )
         )
@@ -115,14 +110,12 @@ class _Graph(NamedTuple):
 
 
 def _graph(
-    task: Task,
-    model: TransformerBridge,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     ablation: Ablation,
     seed: int,
 ) -> _Graph:
+    task, model, tables, tokens = subject
     if len(tokens) != task.size:
         raise ValueError(f"There are {len(tokens):,} strings; the task has {task.size:,}.")
     task.slot_of(query)
@@ -163,12 +156,12 @@ def _instead(
 
 def minimal(faithful: Bool[Tensor, "circuits"]) -> list[int]:
     """The faithful circuits of which no proper subset is faithful, in ascending order."""
-    found: list[int] = []
+    minimal_circuits: list[int] = []
     # A proper subset is a smaller number, and holds a minimal circuit if it is faithful.
     for circuit in faithful.nonzero().flatten().tolist():
-        if not any(smaller & circuit == smaller for smaller in found):
-            found.append(circuit)
-    return found
+        if not any(smaller & circuit == smaller for smaller in minimal_circuits):
+            minimal_circuits.append(circuit)
+    return minimal_circuits
 
 
 def incompleteness(score: Float[Tensor, "circuits"], circuit: int) -> tuple[float, int]:
@@ -194,9 +187,9 @@ def minimality(score: Float[Tensor, "circuits"], circuit: int) -> dict[int, floa
     """
     numbers = torch.arange(len(score))
     left = numbers[(numbers & circuit) == numbers]
-    found = {}
+    by_node = {}
     for bit in range(len(score).bit_length() - 1):
         if circuit >> bit & 1:
             held = left[(left >> bit & 1).bool()]
-            found[bit] = float((score[held] - score[held & ~(1 << bit)]).abs().max())
-    return found
+            by_node[bit] = float((score[held] - score[held & ~(1 << bit)]).abs().max())
+    return by_node

@@ -71,10 +71,10 @@ def scores(
     tables: Tables, tokens: Int64[Tensor, "strings position"], query: int
 ) -> Float[Tensor, "strings head key"]:
     """The attention scores of one query position on itself and the positions before it."""
-    found = [
+    by_key = [
         tables.scores[:, query, tokens[:, query], key, tokens[:, key]] for key in range(query + 1)
     ]
-    return torch.stack(found, dim=-1).transpose(0, 1)
+    return torch.stack(by_key, dim=-1).transpose(0, 1)
 
 
 def handed_over(

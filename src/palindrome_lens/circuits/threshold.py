@@ -18,6 +18,8 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import unseen
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import tabulate
 from palindrome_lens.circuits.unseen import Answers, Mended, Mistakes
 from palindrome_lens.circuits.withheld import (
     SIDE_BY_SIDE,
@@ -69,13 +71,16 @@ def grid() -> list[Run]:
 
 def measured(run: Run, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]) -> Row:
     """What a model does with the strings that a run withholds, be it the run's own or another."""
-    of, new, slots = unseen.subject(TASK, model, tokens), withheld(TASK, run), slots_of(TASK, run)
-    row = Row(run, unseen.answers(of, new, slots), *_blank(), math.nan)
+    subject = Subject(TASK, model, tabulate(model), tokens)
+    new, slots = withheld(TASK, run), slots_of(TASK, run)
+    row = Row(run, unseen.answers(subject, new, slots), *_blank(), math.nan)
     if run.kind == "pairs":
-        return row._replace(old_partner=unseen.old_partner(of, new, slots))
+        return row._replace(old_partner=unseen.old_partner(subject, new, slots))
     if run.kind == "letters":
         held = restricted(TASK, run)
-        return row._replace(mistakes=unseen.mistakes(of, held), mended=unseen.mended(of, held))
+        return row._replace(
+            mistakes=unseen.mistakes(subject, held), mended=unseen.mended(subject, held)
+        )
     return row
 
 

@@ -13,20 +13,11 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import Tables, finish, pattern, tabulate
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import finish, pattern
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import vocabulary
-
-
-class Subject(NamedTuple):
-    """A model of one layer, and all strings of its task."""
-
-    task: Task
-    model: TransformerBridge
-    tables: Tables
-    tokens: Int64[Tensor, "strings length"]
 
 
 class Restricted(NamedTuple):
@@ -83,13 +74,6 @@ class Mended(NamedTuple):
     reading is left."""
 
 
-def subject(
-    task: Task, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]
-) -> Subject:
-    """A model with its tables, and all strings of the task."""
-    return Subject(task, model, tabulate(model), tokens)
-
-
 def is_new(
     task: Task, tokens: Int64[Tensor, "strings length"], held: Restricted
 ) -> Bool[Tensor, "strings"]:
@@ -98,7 +82,7 @@ def is_new(
 
 
 def weights(
-    of: Subject,
+    subject: Subject,
     tokens: Int64[Tensor, "strings length"],
     slot: int,
     on_mirror: Float[Tensor, "strings head"] | None = None,
@@ -109,7 +93,7 @@ def weights(
         on_mirror: the weight on the mirror position, where it is not the model's own; the other
             weights keep their ratios.
     """
-    own = pattern(of.tables, inputs(tokens), of.task.query_of(slot))
+    own = pattern(subject.tables, inputs(tokens), subject.task.query_of(slot))
     if on_mirror is None:
         return own
     rest = own.clone()
@@ -120,7 +104,7 @@ def weights(
 
 
 def answer(
-    of: Subject,
+    subject: Subject,
     tokens: Int64[Tensor, "strings length"],
     query: int,
     weight: Float[Tensor, "strings head key"] | None = None,
@@ -131,13 +115,13 @@ def answer(
         weight: attention weights of the query, where they are not the model's own.
     """
     if weight is None:
-        weight = pattern(of.tables, inputs(tokens), query)
-    values = of.tables.values[:, torch.arange(query + 1), tokens[:, : query + 1]]
-    read = torch.einsum("nhk, hnkd -> nd", weight, values) + of.tables.bias
-    return finish(of.model, of.tables.embedded[query, tokens[:, query]] + read)
+        weight = pattern(subject.tables, inputs(tokens), query)
+    values = subject.tables.values[:, torch.arange(query + 1), tokens[:, : query + 1]]
+    read = torch.einsum("nhk, hnkd -> nd", weight, values) + subject.tables.bias
+    return finish(subject.model, subject.tables.embedded[query, tokens[:, query]] + read)
 
 
-def answers(of: Subject, new: Bool[Tensor, "strings"], slots: Collection[int]) -> Answers:
+def answers(subject: Subject, new: Bool[Tensor, "strings"], slots: Collection[int]) -> Answers:
     """What is answered at the queries of some slots, and where the head looks, on new strings.
 
     Raises:
@@ -145,16 +129,16 @@ def answers(of: Subject, new: Bool[Tensor, "strings"], slots: Collection[int]) -
     """
     if not 0 < int(new.sum()) < len(new):
         raise ValueError(f"{int(new.sum()):,} of {len(new):,} strings are new; some must be.")
-    task, tokens = of.task, of.tokens
+    task, tokens = subject.task, subject.tokens
     queries = {task.query_of(slot): slot for slot in slots}
     right, others = torch.ones_like(new), torch.ones_like(new)
     for query in range(task.half_length, task.n_positions):
-        correct = answer(of, tokens, query).argmax(dim=-1) == tokens[:, query + 1]
+        correct = answer(subject, tokens, query).argmax(dim=-1) == tokens[:, query + 1]
         if query in queries:
             right &= correct
         else:
             others &= correct
-    weight = torch.stack([weights(of, tokens, slot)[:, :, slot + 1] for slot in slots])
+    weight = torch.stack([weights(subject, tokens, slot)[:, :, slot + 1] for slot in slots])
     by_string = weight.mean(dim=(0, 2))
     return Answers(
         right=_share(right[new]),
@@ -165,20 +149,20 @@ def answers(of: Subject, new: Bool[Tensor, "strings"], slots: Collection[int]) -
     )
 
 
-def mistakes(of: Subject, held: Restricted) -> Mistakes:
+def mistakes(subject: Subject, held: Restricted) -> Mistakes:
     """What is answered at a slot's query where the slot holds a letter that is new there.
 
     Raises:
         ValueError: no letter is new, or none was seen, or the task has no such slot.
     """
-    seen, new = _ids(of.task, held)
-    cases = of.tokens[is_new(of.task, of.tokens, held)]
+    seen, new = _ids(subject.task, held)
+    cases = subject.tokens[is_new(subject.task, subject.tokens, held)]
     wanted = cases[:, held.slot + 1]
-    logits = answer(of, cases, of.task.query_of(held.slot))
+    logits = answer(subject, cases, subject.task.query_of(held.slot))
     answered, best_new = logits.argmax(dim=-1), new[logits[:, new].argmax(dim=-1)]
-    ids = vocabulary(of.task)
+    ids = vocabulary(subject.task)
     behind = torch.arange(len(ids))
-    letters = torch.tensor([ids[letter] for letter in of.task.alphabet])
+    letters = torch.tensor([ids[letter] for letter in subject.task.alphabet])
     behind[letters] = letters.roll(-1)
     return Mistakes(
         old_letter=_share(torch.isin(answered, seen)),
@@ -187,22 +171,22 @@ def mistakes(of: Subject, held: Restricted) -> Mistakes:
     )
 
 
-def old_partner(of: Subject, new: Bool[Tensor, "strings"], slots: Sequence[int]) -> float:
+def old_partner(subject: Subject, new: Bool[Tensor, "strings"], slots: Sequence[int]) -> float:
     """The share of strings with a new pair on which an answer makes an old pair of it.
 
     The query of one of the two slots then answers a letter that stood, in training, beside the
     letter of the other slot.
     """
     first, second = (slot + 1 for slot in slots)
-    n = len(vocabulary(of.task))
+    n = len(vocabulary(subject.task))
     is_old = torch.zeros(n, n, dtype=torch.bool)
-    is_old[of.tokens[~new, first], of.tokens[~new, second]] = True
-    cases = of.tokens[new]
-    answered = [answer(of, cases, of.task.query_of(s)).argmax(dim=-1) for s in slots]
+    is_old[subject.tokens[~new, first], subject.tokens[~new, second]] = True
+    cases = subject.tokens[new]
+    answered = [answer(subject, cases, subject.task.query_of(s)).argmax(dim=-1) for s in slots]
     return _share(is_old[answered[0], cases[:, second]] | is_old[cases[:, first], answered[1]])
 
 
-def exchanged(of: Subject, held: Restricted, source: int, target: int) -> Subject:
+def exchanged(subject: Subject, held: Restricted, source: int, target: int) -> Subject:
     """The model with the code of each new letter at one slot taken from another slot.
 
     What the head fetches is the mean over the letters that the restricted slot held, plus a code
@@ -212,15 +196,15 @@ def exchanged(of: Subject, held: Restricted, source: int, target: int) -> Subjec
         source: the slot from whose mirror position the codes come.
         target: the slot at whose mirror position they are fetched.
     """
-    seen, new = _ids(of.task, held)
-    values = of.tables.values.clone()  # head, position, token, d_model
+    seen, new = _ids(subject.task, held)
+    values = subject.tables.values.clone()  # head, position, token, d_model
     place, origin = target + 1, source + 1
     shift = values[:, place, seen].mean(dim=1) - values[:, origin, seen].mean(dim=1)
-    values[:, place, new] = of.tables.values[:, origin, new] + shift.unsqueeze(1)
-    return of._replace(tables=of.tables._replace(values=values))
+    values[:, place, new] = subject.tables.values[:, origin, new] + shift.unsqueeze(1)
+    return subject._replace(tables=subject.tables._replace(values=values))
 
 
-def mended(of: Subject, held: Restricted) -> Mended:
+def mended(subject: Subject, held: Restricted) -> Mended:
     """How often a new letter is answered when one part of the mechanism is mended.
 
     The other queries are asked on strings with a new letter in their own slot and an old one in
@@ -229,41 +213,45 @@ def mended(of: Subject, held: Restricted) -> Mended:
     Raises:
         ValueError: no letter is new, or none was seen, or the task has one slot.
     """
-    if of.task.half_length < 2:
+    if subject.task.half_length < 2:
         raise ValueError("Parts are exchanged between slots; this task has one.")
-    slot, new = held.slot, is_new(of.task, of.tokens, held)
-    cases = of.tokens[new]
-    own_weight = _weight_by_letter(of, cases, slot)
+    slot, new = held.slot, is_new(subject.task, subject.tokens, held)
+    cases = subject.tokens[new]
+    own_weight = _weight_by_letter(subject, cases, slot)
     rows = []
-    for other in (other for other in range(of.task.half_length) if other != slot):
-        known = of.tokens[~new & is_new(of.task, of.tokens, held._replace(slot=other))]
-        read_there = exchanged(of, held, source=other, target=slot)
-        read_here = exchanged(of, held, source=slot, target=other)
+    for other in (other for other in range(subject.task.half_length) if other != slot):
+        there = is_new(subject.task, subject.tokens, held._replace(slot=other))
+        familiar = subject.tokens[~new & there]
+        read_there = exchanged(subject, held, source=other, target=slot)
+        read_here = exchanged(subject, held, source=slot, target=other)
         rows.append(
             [
-                _right(of, cases, slot, _weight_by_letter(of, known, other)),
+                _right(subject, cases, slot, _weight_by_letter(subject, familiar, other)),
                 _right(read_there, cases, slot),
-                _right(read_here, known, other, own_weight),
-                _right(read_here, known, other),
+                _right(read_here, familiar, other, own_weight),
+                _right(read_here, familiar, other),
             ]
         )
-    forced = _right(of, cases, slot, torch.ones_like(own_weight))
+    forced = _right(subject, cases, slot, torch.ones_like(own_weight))
     return Mended(forced, *(fmean(column) for column in zip(*rows, strict=True)))
 
 
 def _right(
-    of: Subject, tokens: Tensor, slot: int, by_letter: Float[Tensor, "vocab head"] | None = None
+    subject: Subject,
+    tokens: Tensor,
+    slot: int,
+    by_letter: Float[Tensor, "vocab head"] | None = None,
 ) -> float:
     """The share of right answers at a slot's query, the weight on its mirror given by letter."""
-    wanted = tokens[:, slot + 1]
-    weight = weights(of, tokens, slot, None if by_letter is None else by_letter[wanted])
-    return _share(answer(of, tokens, of.task.query_of(slot), weight).argmax(dim=-1) == wanted)
+    wanted, query = tokens[:, slot + 1], subject.task.query_of(slot)
+    weight = weights(subject, tokens, slot, None if by_letter is None else by_letter[wanted])
+    return _share(answer(subject, tokens, query, weight).argmax(dim=-1) == wanted)
 
 
-def _weight_by_letter(of: Subject, tokens: Tensor, slot: int) -> Float[Tensor, "vocab head"]:
+def _weight_by_letter(subject: Subject, tokens: Tensor, slot: int) -> Float[Tensor, "vocab head"]:
     """The mean weight on a slot's mirror position for each letter there; nan where none is."""
-    own, wanted = weights(of, tokens, slot)[:, :, slot + 1], tokens[:, slot + 1]
-    n = len(vocabulary(of.task))
+    own, wanted = weights(subject, tokens, slot)[:, :, slot + 1], tokens[:, slot + 1]
+    n = len(vocabulary(subject.task))
     total = torch.zeros(n, own.shape[1], dtype=own.dtype).index_add_(0, wanted, own)
     return total / torch.bincount(wanted, minlength=n).unsqueeze(1)
 

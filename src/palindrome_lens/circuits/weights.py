@@ -6,11 +6,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens import anova
+from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import Tables, finish, scores, unembedded
-from palindrome_lens.task import Task, inputs
 
 
 class ScoreTerms(NamedTuple):
@@ -66,9 +65,9 @@ def score_terms(
         own = tables.scores[head, query, at_key, key, at_key]
         return ScoreTerms(float(own.mean()), 0.0, float(own.std(correction=0)), 0.0)
     grid = tables.scores[head, query][at_query][:, key][:, at_key]
-    found = anova.decompose(grid, 2)
-    spread = [float(found.variance(axes)) ** 0.5 for axes in ((0,), (1,), (0, 1))]
-    return ScoreTerms(float(found.mean), *spread)
+    split = anova.decompose(grid, 2)
+    spread = [float(split.variance(axes)) ** 0.5 for axes in ((0,), (1,), (0, 1))]
+    return ScoreTerms(float(split.mean), *spread)
 
 
 def position_scores(
@@ -76,11 +75,11 @@ def position_scores(
 ) -> Float[Tensor, "query key"]:
     """The position-position term of every score; not-a-number where attention cannot reach."""
     length = tokens.shape[1] - 1
-    found = torch.full((length, length), torch.nan, dtype=tables.scores.dtype)
+    by_pair = torch.full((length, length), torch.nan, dtype=tables.scores.dtype)
     for query in range(length):
         for key in range(query + 1):
-            found[query, key] = score_terms(tables, tokens, query, key, head).mean
-    return found
+            by_pair[query, key] = score_terms(tables, tokens, query, key, head).mean
+    return by_pair
 
 
 def directions(
@@ -98,13 +97,13 @@ def directions(
     grid = tables.scores[head][tuple(rows.T)][:, columns[:, 0], columns[:, 1]]
     left, strength, right = torch.linalg.svd(grid - grid.mean(dim=1, keepdim=True))
     total = strength.square().sum()
-    found = []
+    by_strength = []
     for u, s, v in zip(left.T, strength, right, strict=False):
         sign = v[v.abs().argmax()].sign() * s.sqrt()
         query, by_query = _by_position(u * sign, rows[:, 0])
         key, by_key = _by_position(v * sign, columns[:, 0])
-        found.append(Direction(float(s.square() / total), query, key, by_query, by_key))
-    return found
+        by_strength.append(Direction(float(s.square() / total), query, key, by_query, by_key))
+    return by_strength
 
 
 def _by_position(
@@ -118,13 +117,12 @@ def _by_position(
     return mean, float((mean[place] - values.mean()).square().mean() / spread)
 
 
-def fewer_directions(
-    task: Task, tables: Tables, tokens: Int64[Tensor, "strings length"], rank: int
-) -> Tables:
-    """Tables in which the letters at the mirror positions are handed over in ``rank`` directions.
+def fewer_directions(subject: Subject, rank: int) -> Subject:
+    """The subject with the letters at its mirror positions handed over in ``rank`` directions.
 
     They are the leading ones of all these vectors together; each position keeps its mean.
     """
+    task, _, tables, tokens = subject
     places = [task.mirror_position(q) for q in task.mirrored_positions]
     codes = torch.stack([tables.values[:, m, tokens_at(tokens, m)] for m in places])
     mean = codes.mean(dim=2, keepdim=True)
@@ -133,33 +131,24 @@ def fewer_directions(
     values = tables.values.clone()
     for code, m in zip(kept, places, strict=True):
         values[:, m, tokens_at(tokens, m)] = code
-    return tables._replace(values=values)
+    return subject._replace(tables=tables._replace(values=values))
 
 
-def advantage(
-    task: Task,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
-    query: int,
-    head: int = 0,
-) -> Float[Tensor, "strings"]:
+def advantage(subject: Subject, query: int, head: int = 0) -> Float[Tensor, "strings"]:
     """How far the score of the mirror position lies above the best other score, on each string.
 
     Raises:
         ValueError: the query predicts no mirrored letter.
     """
-    mirror = task.mirror_position(query)
+    mirror = subject.task.mirror_position(query)
     # Scores, not log-weights: strings that differ only where it does not matter then tie exactly.
-    found = scores(tables, inputs(tokens), query)[:, head]
+    by_key = scores(subject.tables, subject.read, query)[:, head]
     others = [key for key in range(query + 1) if key != mirror]
-    return found[:, mirror] - found[:, others].amax(dim=-1)
+    return by_key[:, mirror] - by_key[:, others].amax(dim=-1)
 
 
 def copying(
-    model: TransformerBridge,
-    task: Task,
-    tables: Tables,
-    tokens: Int64[Tensor, "strings length"],
+    subject: Subject,
     query: int,
     mlp_out: Float[Tensor, "d_model"] | None = None,
 ) -> Float[Tensor, "query_token read written"]:
@@ -174,6 +163,7 @@ def copying(
     Raises:
         ValueError: the query predicts no mirrored letter.
     """
+    task, model, tables, tokens = subject
     mirror = task.mirror_position(query)
     letters = tokens_at(tokens, mirror)
     own = tables.embedded[query, tokens_at(tokens, query)].unsqueeze(1)

@@ -15,9 +15,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from palindrome_lens import anova
 from palindrome_lens.anova import Decomposition
 from palindrome_lens.circuits.interventions import evaluate_replaced
+from palindrome_lens.evaluation import Evaluation
 from palindrome_lens.model import activations
 from palindrome_lens.task import Task, inputs
-from palindrome_lens.training import Evaluation
 
 
 def decomposed(

@@ -72,10 +72,10 @@ def rest_of(
             f"that of one at {' or '.join(map(repr, allowed))} can."
         )
     name = allowed[1]
-    found = activations(model, inputs(tokens), [hook, name])
-    resid = found[name]
+    cache = activations(model, inputs(tokens), [hook, name])
+    resid = cache[name]
     if rebuilt is not None:
-        resid = resid + rebuilt.reshape(resid.shape) - found[hook]
+        resid = resid + rebuilt.reshape(resid.shape) - cache[hook]
     wanted = targets(tokens)
     loss, answer = _finish(model, resid, wanted)
     return Rest(model, resid, wanted, loss, answer)

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import training
+from palindrome_lens import stored
 from palindrome_lens.circuits.interventions import evaluate_replaced
 from palindrome_lens.dictionary import tables
 from palindrome_lens.sae import metrics
@@ -100,7 +100,7 @@ def subject() -> Subject:
     """What all cases of the table are trained on and measured with."""
     task = Task()
     tokens = encode(task, task.strings())
-    model = training.solving(task, [0])[0]
+    model = stored.solving(task, [0])[0]
     return Subject(model, tokens, sae_training.flat_activations(model, tokens, COMMON.hook))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens import training
+from palindrome_lens import evaluation, stored, training
 from palindrome_lens.dictionary import reading, tables
 from palindrome_lens.model import ModelConfig, hooked, init_model
 from palindrome_lens.sae import metrics
@@ -104,7 +104,7 @@ def _transformer(task: Task, source: str, seed: int) -> TransformerBridge:
     if source == "untrained":
         config = ModelConfig(seed=seed)
         return hooked(init_model(config, task), config, task)
-    return training.solving(task, [seed])[0]
+    return stored.solving(task, [seed])[0]
 
 
 def shuffled(x: Float[Tensor, "sample d_in"], seed: int = 0) -> Float[Tensor, "sample d_in"]:
@@ -128,7 +128,7 @@ def measure(case: Case) -> Numbers:
     with torch.no_grad():
         latents = sae.encode(samples.x)
         rebuilt = sae.decode(latents)
-    clean = training.evaluate(samples.model, samples.tokens).mean_loss
+    clean = evaluation.evaluate(samples.model, samples.tokens).mean_loss
     spliced = metrics.spliced_loss(samples.model, samples.tokens, sae.config.hook, sae)
     read_off = named_pairs(Task(), samples.tokens, latents)
     return Numbers(

@@ -122,14 +122,14 @@ def shortest(task: Task, support: Bool[Tensor, "strings"], most_terms: int = MOS
     grid = support.reshape([n] * task.half_length)
     terms: list[Term] = []
     for _ in range(most_terms):
-        found = min(
+        best = min(
             (_improved(grid, [*terms, start]) for start in _starts(grid)),
             key=lambda candidate: (description(grid, candidate), exceptions(grid, candidate)),
         )
         # A single string costs as much as an exception: as the only term it says more.
-        if terms and description(grid, found) >= description(grid, terms):
+        if terms and description(grid, best) >= description(grid, terms):
             break
-        terms = found
+        terms = best
     holds = union(grid, terms)
     largest_first = sorted(terms, key=lambda term: -int((union(grid, [term]) & grid).sum()))
     return Rule(

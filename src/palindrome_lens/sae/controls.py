@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.atoms import pursue, unit
 from palindrome_lens.model import activations
 from palindrome_lens.sae.reference import Reference
+from palindrome_lens.sparse_coding import pursue, unit
 from palindrome_lens.task import inputs
 
 RANK = 1e-9
@@ -35,7 +35,7 @@ class Linear(NamedTuple):
 
 
 class Pursued(NamedTuple):
-    """Given atoms, encoded by orthogonal matching pursuit (:func:`palindrome_lens.atoms.pursue`).
+    """Given atoms, encoded by orthogonal matching pursuit (``sparse_coding.pursue``).
 
     Pursuit is a better encoder than an affine map: what such a dictionary scores is due to its
     atoms. Its latents can be negative.

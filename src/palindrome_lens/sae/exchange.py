@@ -243,8 +243,8 @@ def _config(layout: dict[str, Any], hook: str | None) -> SAEConfig:
     if not (hook or fields.setdefault("hook", metadata.get("hook_name"))):
         raise ValueError("it does not say which hook its inputs come from; name one.")
     config = SAEConfig(**fields | ({"hook": hook} if hook else {}))
-    known = OUTWARD.get(config.architecture)
-    exported = [known, config.d_sae, config.k if known == "topk" else None]
+    outward = OUTWARD.get(config.architecture)
+    exported = [outward, config.d_sae, config.k if outward == "topk" else None]
     if exported != said:
         raise ValueError(f"it describes {said}, but its metadata {exported}.")
     return config
@@ -261,22 +261,22 @@ def _weights(folder: Path, layout: dict[str, Any]) -> Tensors:
     if not path.is_file():
         raise ValueError(f"There is no {path}.")
     try:
-        found = load_tensors(path.read_bytes())
+        tensors = load_tensors(path.read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {error}.") from None
     d_in, d_sae = layout["d_in"], layout["d_sae"]
     shapes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
     shapes |= dict.fromkeys(EXTRA[layout["architecture"]], (d_sae,))
-    if found.keys() != shapes.keys():
-        raise ValueError(f"{path} holds {_listed(sorted(found))}, not {_listed(sorted(shapes))}.")
+    if tensors.keys() != shapes.keys():
+        raise ValueError(f"{path} holds {_listed(sorted(tensors))}, not {_listed(sorted(shapes))}.")
     for name, wanted in shapes.items():
-        tensor = found[name]
+        tensor = tensors[name]
         if tensor.shape != wanted or not tensor.is_floating_point():
             raise ValueError(
                 f"{path}: {name} is {tuple(tensor.shape)} in {tensor.dtype}; real numbers in the "
                 f"shape {wanted} were expected."
             )
-    return found
+    return tensors
 
 
 def _check_finite(weights: Tensors, where: str) -> None:

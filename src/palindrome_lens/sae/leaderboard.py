@@ -26,8 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-import palindrome_lens.training
-from palindrome_lens import artifacts, model
+from palindrome_lens import artifacts, evaluation, model, stored
 from palindrome_lens.sae import metrics
 from palindrome_lens.sae import training as sae_training
 from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
@@ -178,13 +177,13 @@ def material(transformer: Transformer = FIRST, hook: str = "blocks.0.hook_mlp_ou
     """
     task = Task()
     if transformer.trained:
-        (lens,) = palindrome_lens.training.solving(task, [transformer.seed])
+        (lens,) = stored.solving(task, [transformer.seed])
     else:
         shape = model.ModelConfig(seed=transformer.seed)
         lens = model.hooked(model.init_model(shape, task), shape, task)
     tokens = encode(task, task.strings())
     x = sae_training.flat_activations(lens, tokens, hook)
-    clean = palindrome_lens.training.evaluate(lens, tokens).mean_loss
+    clean = evaluation.evaluate(lens, tokens).mean_loss
     return Material(lens, tokens, x, metrics.reference(task, x), clean)
 
 

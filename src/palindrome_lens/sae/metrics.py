@@ -184,7 +184,7 @@ def best_f1(
     """
     wanted = labels.float()
     positives = wanted.sum(dim=0)
-    found = torch.zeros(latents.shape[1], labels.shape[1], dtype=torch.float64)
+    correlation = torch.zeros(latents.shape[1], labels.shape[1], dtype=torch.float64)
     for j, values in enumerate(latents.T):
         fires = (values > 0).nonzero().squeeze(1)
         if len(fires) == 0:
@@ -194,8 +194,8 @@ def best_f1(
         hits = wanted[fires[order]].cumsum(dim=0)
         ends = (ordered != F.pad(ordered[1:], (0, 1))).nonzero().squeeze(1)
         f1 = 2 * hits[ends].double() / (ends[:, None] + 1 + positives)
-        found[j] = f1.amax(dim=0)
-    return found
+        correlation[j] = f1.amax(dim=0)
+    return correlation
 
 
 def firing_f1(

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.interventions import evaluate_with, mean_ablate, zero_ablate
-from palindrome_lens.training import evaluate
+from palindrome_lens.evaluation import evaluate
 
 
 class CrossEntropy(NamedTuple):

@@ -1,6 +1,5 @@
 """Training an autoencoder on cached activations; the model itself is run once."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from palindrome_lens.sae.autoencoders import (
     as_samples,
     init_autoencoder,
 )
-from palindrome_lens.training import Log, batches
+from palindrome_lens.training import Log, batches, cosine
 
 
 class SAEHistory(NamedTuple):
@@ -188,7 +187,7 @@ def learning_rate(config: SAEConfig, step: int) -> float:
     """The learning rate of a step, counted from 0."""
     if config.schedule == "constant":
         return config.lr
-    return config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    return config.lr * cosine(step, config.steps)
 
 
 def trained(

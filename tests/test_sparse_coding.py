@@ -6,16 +6,9 @@ import torch
 from sklearn.linear_model import orthogonal_mp
 from torch import Tensor
 
-from palindrome_lens.atoms import (
-    ImagesConfig,
-    ksvd,
-    make_images,
-    pursue,
-    recovered,
-    true_atoms,
-    unit,
-)
 from palindrome_lens.config import ConfigError
+from palindrome_lens.images import ImagesConfig, make_images, true_atoms
+from palindrome_lens.sparse_coding import ksvd, pursue, recovered, unit
 
 TRUE = true_atoms()
 
