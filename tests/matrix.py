@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 CAPABILITIES = ("default", "avx2", "avx512")
 THREADS = (1, 2)
 # The build and the browser compute nothing that a kind of CPU could change.
-LEFT_OUT = ("--ignore=tests/book", "--ignore=tests/browser")
+LEFT_OUT = ("--ignore=tests/claimbook", "--ignore=tests/browser")
 OPTIONS = ("--nbval", "--dist=loadfile", *LEFT_OUT)
 TAKEN = "import torch; print(torch.backends.cpu.get_cpu_capability())"
 
