@@ -77,7 +77,7 @@ dictionaries: $(INSTALLED)/book-$(MADE_FROM) ## train and test the dictionaries 
 	@for each in repeats kinds verdicts; do OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.dictionary.$$each || exit 1; done
 
 leaderboard: $(INSTALLED)/book-$(MADE_FROM) ## train and score every autoencoder of the leaderboard, and write its two tables
-	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.sae.leaderboard
+	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.sae.standings
 
 saelens: $(INSTALLED)/book-$(MADE_FROM) $(SAELENS_INSTALLED) ## hold exported and imported autoencoders against SAELens, and write the result
 	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(PY) -m saelens.round_trip $(SAELENS)/bin/python

@@ -18,8 +18,8 @@ from palindrome_lens.circuits.subject import subject
 from palindrome_lens.dictionary import effects
 from palindrome_lens.evaluation import evaluate
 from palindrome_lens.model import ModelConfig
-from palindrome_lens.sae import choosing, leaderboard
-from palindrome_lens.sae.leaderboard import Run
+from palindrome_lens.sae import choosing, leaderboard, standings
+from palindrome_lens.sae.contestants import Run
 from palindrome_lens.stored import trained
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
@@ -42,7 +42,7 @@ def main() -> None:
     ]
     prefixes = wrong_letters(task, query)
     n = len(tokens)
-    run = Run(*choosing.without_labels(leaderboard.read()), seed=0)
+    run = Run(*choosing.without_labels(standings.read()), seed=0)
     sae = leaderboard.autoencoder(run)
     latents, atoms = sae.encode(leaderboard.material().x).detach(), sae.W_dec.detach()
     rest = effects.rest_of(model, tokens, run.config.hook)

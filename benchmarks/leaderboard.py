@@ -10,8 +10,8 @@ import time
 
 import torch
 
-from palindrome_lens.sae import leaderboard
-from palindrome_lens.sae.leaderboard import CONTESTANTS, Run
+from palindrome_lens.sae import contestants, leaderboard
+from palindrome_lens.sae.contestants import CONTESTANTS, Run
 
 
 def main() -> None:
@@ -22,10 +22,10 @@ def main() -> None:
         os.environ["PALINDROME_LENS_STORE"] = empty
         for name, contestant in CONTESTANTS.items():
             level = contestant.levels[len(contestant.levels) // 2]
-            each = [seconds(Run(name, level, d_sae, 0)) for d_sae in leaderboard.WIDTHS]
-            total += sum(each) * len(contestant.levels) * len(leaderboard.SEEDS)
+            each = [seconds(Run(name, level, d_sae, 0)) for d_sae in contestants.WIDTHS]
+            total += sum(each) * len(contestant.levels) * len(contestants.SEEDS)
             print(f"{name:20s}", *(f"{one:6.1f} s" for one in each), flush=True)
-    runs = len(leaderboard.grid())
+    runs = len(contestants.grid())
     print(f"{runs} runs: {total:,.0f} CPU seconds, {total / 120:.0f} minutes on two cores")
 
 

@@ -174,8 +174,8 @@ def test_a_change_deep_below_the_code_makes_it_again(
 
 def test_scores_depend_on_the_code_that_splices_reconstructions_in() -> None:
     library = Library.of(["palindrome_lens"])
-    assert "palindrome_lens.sae.splicing" in library.reached([leaderboard.MADE_BY])
-    assert not any("figures" in module for module in library.reached([leaderboard.MADE_BY]))
+    assert "palindrome_lens.sae.splicing" in library.reached([leaderboard.__name__])
+    assert not any("figures" in module for module in library.reached([leaderboard.__name__]))
 
 
 def truncate(path: Path) -> None:

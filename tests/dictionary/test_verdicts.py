@@ -9,7 +9,7 @@ from letterbuilt import KEYS, TINY, TOKENS, ByHand
 
 from palindrome_lens.dictionary import verdicts
 from palindrome_lens.dictionary.verdicts import Case, Seen
-from palindrome_lens.sae import choosing, leaderboard
+from palindrome_lens.sae import choosing, leaderboard, standings
 
 CASE = Case(True, 0, "TopK", 3, 9, 0)
 
@@ -66,6 +66,6 @@ def test_survivors_are_compared_letter_by_letter(
 
 
 def test_the_shipped_table_is_about_the_setting_that_is_chosen() -> None:
-    setting = choosing.without_labels(leaderboard.read())
+    setting = choosing.without_labels(standings.read())
     assert list(verdicts.read()) == verdicts.cases(setting)
     assert torch.tensor([n.swapped for n in verdicts.read().values()]).isfinite().all()

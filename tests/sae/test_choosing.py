@@ -6,7 +6,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from palindrome_lens.sae import choosing, metrics
-from palindrome_lens.sae.leaderboard import Row, Run, Setting, Transformer
+from palindrome_lens.sae.contestants import Run, Setting
+from palindrome_lens.sae.leaderboard import Row, Transformer
 
 
 def row(

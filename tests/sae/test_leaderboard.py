@@ -9,19 +9,10 @@ import torch
 
 from palindrome_lens import artifacts
 from palindrome_lens.model import ModelConfig, init_model
-from palindrome_lens.sae import choosing, leaderboard, metrics
+from palindrome_lens.sae import choosing, contestants, leaderboard, metrics, standings
 from palindrome_lens.sae import training as sae_training
-from palindrome_lens.sae.leaderboard import (
-    FIRST,
-    Agreed,
-    Contestant,
-    Live,
-    Material,
-    Row,
-    Run,
-    Setting,
-    Transformer,
-)
+from palindrome_lens.sae.contestants import Contestant, Run, Setting
+from palindrome_lens.sae.leaderboard import FIRST, Agreed, Live, Material, Row, Transformer
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
 
@@ -41,13 +32,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         tokens, truth = encode(TINY, TINY.strings()), metrics.reference(TINY, x)
         return Material(None, tokens, x, truth, clean_loss=0.5)  # type: ignore[arg-type]
 
-    contestants = {
+    few = {
         "ReLU + L1": Contestant("relu-l1", SHORT, "sparsity_weight", (1e-3,)),
         "TopK": Contestant("topk", SHORT, "k", (2, 3)),
     }
-    monkeypatch.setattr(leaderboard, "CONTESTANTS", contestants)
-    monkeypatch.setattr(leaderboard, "WIDTHS", (5, 8))
-    monkeypatch.setattr(leaderboard, "SEEDS", (0, 1, 2))
+    monkeypatch.setattr(contestants, "CONTESTANTS", few)
+    monkeypatch.setattr(standings, "CONTESTANTS", few)
+    monkeypatch.setattr(contestants, "WIDTHS", (5, 8))
+    monkeypatch.setattr(contestants, "SEEDS", (0, 1, 2))
     monkeypatch.setattr(leaderboard, "material", material)
     monkeypatch.setattr(metrics, "spliced_loss", lambda *_: 0.75)
 
@@ -67,7 +59,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_grid_holds_every_combination_once() -> None:
-    runs = leaderboard.grid()
+    runs = contestants.grid()
     assert len(runs) == len(set(runs)) == 3 * 2 * 3
     assert {run.config.k for run in runs if run.contestant == "TopK"} == {2, 3}
     assert [run.seed for run in runs] == sorted(run.seed for run in runs)
@@ -75,36 +67,36 @@ def test_the_grid_holds_every_combination_once() -> None:
 
 def test_the_real_grid_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    configs = [run.config.model_dump_json() for run in leaderboard.grid()]
+    configs = [run.config.model_dump_json() for run in contestants.grid()]
     assert len(configs) == len(set(configs))
-    assert len(set(leaderboard.SEEDS)) >= 5
+    assert len(set(contestants.SEEDS)) >= 5
 
 
 def test_the_shipped_table_holds_the_real_grid_in_its_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    assert [row.run for row in leaderboard.read()] == leaderboard.grid()
+    assert [row.run for row in standings.read()] == contestants.grid()
 
 
 def test_the_table_of_transformers_holds_each_with_and_without_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    tables = leaderboard.read_transformers()
+    tables = standings.read_transformers()
     assert tuple(tables) == leaderboard.TRANSFORMERS
     assert {t.seed for t in tables if t.trained} == {t.seed for t in tables if not t.trained}
     for rows in tables.values():
-        assert [row.run for row in rows] == leaderboard.probes()
+        assert [row.run for row in rows] == contestants.probes()
 
 
 def test_what_is_chosen_without_labels_is_trained_on_other_transformers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    assert choosing.without_labels(leaderboard.read()) == leaderboard.PROBED
-    tables = leaderboard.read_transformers()
-    for setting, seeds in ((leaderboard.PROBED, 3), *((other, 1) for other in leaderboard.BESIDE)):
+    assert choosing.without_labels(standings.read()) == contestants.PROBED
+    tables = standings.read_transformers()
+    for setting, seeds in ((contestants.PROBED, 3), *((other, 1) for other in contestants.BESIDE)):
         chosen = leaderboard.of_setting(tables, setting)
         assert list(chosen) == list(tables)
         assert {len(rows) for rows in chosen.values()} == {seeds}
@@ -113,8 +105,8 @@ def test_what_is_chosen_without_labels_is_trained_on_other_transformers(
 
 def test_both_tables_state_the_same_where_they_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    stated = {row.run: row for row in leaderboard.read()}
-    for row in leaderboard.read_transformers()[FIRST]:
+    stated = {row.run: row for row in standings.read()}
+    for row in standings.read_transformers()[FIRST]:
         assert row.scores == stated[row.run].scores
 
 
@@ -163,7 +155,7 @@ def test_changed_settings_are_trained_anew(
 ) -> None:
     leaderboard.sweep([Run("TopK", 2, 8, 0)])
     other = Contestant("topk", {**SHORT, "lr": 0.1}, "k", (2,))
-    monkeypatch.setitem(leaderboard.CONTESTANTS, "TopK", other)
+    monkeypatch.setitem(contestants.CONTESTANTS, "TopK", other)
     leaderboard.sweep([Run("TopK", 2, 8, 0)])
     assert trainings == [0, 0]
 
@@ -222,8 +214,8 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         [Run("TopK", 2, 8, 0), Run("TopK", 2, 8, 1), Run("ReLU + L1", 1e-3, 5, 0)]
     )
     path = tmp_path / "table.csv"
-    leaderboard.write(rows, path)
-    again = leaderboard.read(path)
+    standings.write(rows, path)
+    again = standings.read(path)
     for row, back in zip(rows, again, strict=True):
         assert back.run == row.run
         assert back.run.config == row.run.config
@@ -237,20 +229,20 @@ def test_a_table_of_transformers_is_read_as_it_was_written(tmp_path: Path) -> No
     transformers = (Transformer(1, trained=False), Transformer(1))
     tables = {t: leaderboard.sweep(runs, transformer=t) for t in transformers}
     path = tmp_path / "table.csv"
-    leaderboard.write_transformers(tables, path)
-    again = leaderboard.read_transformers(path)
+    standings.write_transformers(tables, path)
+    again = standings.read_transformers(path)
     assert list(again) == list(tables)
     for transformer, rows in tables.items():
         assert choosing.departures(again[transformer], rows) == []
     with pytest.raises(ValueError, match="has the columns"):
-        leaderboard.read(path)
+        standings.read(path)
 
 
 def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("contestant,level\nTopK,2\n", encoding="utf-8")
     with pytest.raises(ValueError, match="has the columns"):
-        leaderboard.read(path)
+        standings.read(path)
 
 
 def test_a_damaged_score_is_computed_again(trainings: list[int]) -> None:
@@ -273,7 +265,7 @@ def test_rows_are_gathered_by_setting() -> None:
     runs = [Run("TopK", 2, 8, 0), Run("TopK", 3, 8, 0), Run("TopK", 2, 8, 1)]
     groups = leaderboard.by_setting(leaderboard.sweep(runs))
     assert list(groups) == [("TopK", 2, 8), ("TopK", 3, 8)]
-    both = groups[leaderboard.Setting("TopK", 2, 8)]
+    both = groups[contestants.Setting("TopK", 2, 8)]
     assert [row.run.seed for row in both] == [0, 1]
     assert leaderboard.values(both, "l0").tolist() == [row.scores.l0 for row in both]
     assert leaderboard.values(both, "added_loss").tolist() == [0.25, 0.25]

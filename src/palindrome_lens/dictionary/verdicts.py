@@ -19,8 +19,9 @@ from palindrome_lens.dictionary.effects import Rest
 from palindrome_lens.dictionary.letters import Letters
 from palindrome_lens.dictionary.rules import Rule
 from palindrome_lens.dictionary.targets import targets_of
-from palindrome_lens.sae import choosing, leaderboard, metrics
-from palindrome_lens.sae.leaderboard import Material, Run, Setting, Transformer
+from palindrome_lens.sae import choosing, leaderboard, metrics, standings
+from palindrome_lens.sae.contestants import Run, Setting
+from palindrome_lens.sae.leaderboard import Material, Transformer
 from palindrome_lens.task import Task
 
 FILE = Path(__file__).with_suffix(".csv")
@@ -221,6 +222,6 @@ def read() -> dict[Case, Numbers]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    chosen_setting = choosing.without_labels(leaderboard.read())
+    chosen_setting = choosing.without_labels(standings.read())
     tables.write(FILE, {c: measure(c) for c in tqdm(cases(chosen_setting), disable=None)})
     print(f"wrote {FILE.name}")

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 from torch import Tensor
 
-from palindrome_lens.sae.leaderboard import Row, Setting, Transformer, by_setting, values
+from palindrome_lens.sae.contestants import Setting
+from palindrome_lens.sae.leaderboard import Row, Transformer, by_setting, values
 
 CRITERIA = {
     "explained variance": ("explained_variance", 1),

@@ -1,24 +1,17 @@
-"""Many autoencoders trained and scored: architectures, sparsity levels, widths, seeds.
+"""Many autoencoders trained, scored, and compared with the other seeds of their setting.
 
-``make leaderboard`` trains them all on the activations of one transformer and writes
-``leaderboard.csv`` beside this file. Then it trains the setting that is chosen without labels, and
-once each of three others, on several transformers, and on each of these as it was before training,
-and writes ``transformers.csv``; the module run with the argument ``transformers`` does this alone.
 Each run is kept in the store as soon as it ends, so that an interrupted sweep goes on where it
 stopped.
 """
 
-import csv
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
-from itertools import combinations, product
+from itertools import combinations
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -29,50 +22,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from palindrome_lens import artifacts, evaluation, model, stored
 from palindrome_lens.sae import metrics
 from palindrome_lens.sae import training as sae_training
-from palindrome_lens.sae.autoencoders import Autoencoder, SAEConfig
+from palindrome_lens.sae.autoencoders import Autoencoder
+from palindrome_lens.sae.contestants import Run, Setting
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
-
-MADE_BY = "palindrome_lens.sae.leaderboard"
-"""This module, also where it runs as ``__main__``."""
-FILE = Path(__file__).with_suffix(".csv")
-TRANSFORMERS_FILE = Path(__file__).with_name("transformers.csv")
-SEEDS = (0, 1, 2, 3, 4)
-WIDTHS = (128, 256)
-"""More than the 78 features, and many more."""
-COMMON: dict[str, Any] = {"normalise": True, "steps": 800, "batch_size": 256, "lr": 6e-3}
-REVIVED: dict[str, Any] = {**COMMON, "aux_weight": 1 / 32}
-SHORT: dict[str, Any] = {**REVIVED, "length_weight": 3e-3}
-SHORTER: dict[str, Any] = {**REVIVED, "length_weight": 1e-2}
-
-
-class Contestant(NamedTuple):
-    """An architecture with its settings, and the one setting that makes it more or less sparse."""
-
-    architecture: str
-    settings: dict[str, Any]
-    knob: str
-    levels: tuple[float, ...]
-
-
-CONTESTANTS = {
-    "GELU + KL": Contestant("gelu-kl", COMMON, "sparsity_weight", (1e-3, 1e-2)),
-    "sigmoid + KL": Contestant("sigmoid-kl", COMMON, "sparsity_weight", (1e-2, 5e-2)),
-    "ReLU + L1": Contestant("relu-l1", COMMON, "sparsity_weight", (3e-3, 1e-2, 2e-2)),
-    "Gated": Contestant("gated", COMMON, "sparsity_weight", (1e-2, 2e-2, 4e-2)),
-    "JumpReLU": Contestant(
-        "jumprelu",
-        {**COMMON, "threshold": 1.0, "bandwidth": 3.0},
-        "sparsity_weight",
-        (3e-3, 1e-2, 3e-2),
-    ),
-    "TopK": Contestant("topk", REVIVED, "k", (2, 3, 4, 8)),
-    "TopK + L1": Contestant("topk", SHORT, "k", (2, 3, 4, 8)),
-    "TopK + more L1": Contestant("topk", SHORTER, "k", (3, 4, 8)),
-    "BatchTopK": Contestant("batchtopk", REVIVED, "k", (3, 4, 8)),
-    "BatchTopK + L1": Contestant("batchtopk", SHORT, "k", (3, 4, 8)),
-    "Matryoshka": Contestant("matryoshka", REVIVED, "k", (3, 4, 8)),
-}
 
 
 class Transformer(NamedTuple):
@@ -82,21 +35,6 @@ class Transformer(NamedTuple):
     """Of the weights, the split and the batches."""
     trained: bool = True
     """Otherwise with the weights that training starts from."""
-
-
-class Run(NamedTuple):
-    """One autoencoder of the sweep."""
-
-    contestant: str
-    level: float
-    d_sae: int
-    seed: int
-
-    @property
-    def config(self) -> SAEConfig:
-        architecture, settings, knob, _ = CONTESTANTS[self.contestant]
-        fields: dict[str, Any] = {"architecture": architecture, **settings, knob: self.level}
-        return SAEConfig(**fields, d_sae=self.d_sae, seed=self.seed)
 
 
 class Row(NamedTuple):
@@ -112,33 +50,6 @@ class Row(NamedTuple):
     """The same for :func:`metrics.code_consistency`."""
 
 
-class Setting(NamedTuple):
-    """What the seeds of a sweep have in common."""
-
-    contestant: str
-    level: float
-    d_sae: int
-
-    def __str__(self) -> str:
-        """For a table, where a heading says what the numbers are."""
-        return f"{self.contestant}, {self.level:g}, {self.d_sae}"
-
-    @property
-    def in_words(self) -> str:
-        """For a sentence."""
-        knob = CONTESTANTS[self.contestant].knob.replace("_", " ")
-        return f"{self.contestant} with a {knob} of {self.level:g} and {self.d_sae} latents"
-
-
-PROBED = Setting("TopK + more L1", 3, 128)
-"""What is trained on other transformers too: the setting that is chosen without labels."""
-PROBED_SEEDS = (0, 1, 2)
-BESIDE = (
-    Setting("TopK", 3, 256),
-    Setting("TopK + L1", 3, 256),
-    Setting("BatchTopK + L1", 4, 256),
-)
-"""Trained there with one seed: whether what is said of the chosen setting holds for others."""
 FIRST = Transformer()
 TRANSFORMERS = tuple(Transformer(seed, trained) for seed in range(10) for trained in (True, False))
 
@@ -151,21 +62,6 @@ class Material(NamedTuple):
     x: Float[Tensor, "strings d_in"]
     reference: metrics.Reference
     clean_loss: float
-
-
-def grid() -> list[Run]:
-    """All runs, seed by seed, so that an interrupted sweep has every setting at least once."""
-    return [
-        Run(name, level, d_sae, seed)
-        for seed, d_sae in product(SEEDS, WIDTHS)
-        for name, contestant in CONTESTANTS.items()
-        for level in contestant.levels
-    ]
-
-
-def probes() -> list[Run]:
-    """What is trained on each of the transformers."""
-    return [*(Run(*PROBED, seed) for seed in PROBED_SEEDS), *(Run(*other, 0) for other in BESIDE)]
 
 
 @cache
@@ -204,9 +100,16 @@ def scored(run: Run, transformer: Transformer = FIRST) -> tuple[metrics.Scores, 
         return {"scores": torch.tensor(numbers, dtype=torch.float64)}
 
     made_from = {"sae": run.config.model_dump(), "data": artifacts.fingerprint(data.x)}
-    tensors = artifacts.find_or_make("scores", made_from, MADE_BY, make)
+    tensors = artifacts.find_or_make("scores", made_from, __name__, make)
     *numbers, added = tensors["scores"].tolist()
-    return _scores(numbers), added
+    return as_scores(numbers), added
+
+
+def as_scores(values: Sequence[float]) -> metrics.Scores:
+    """Scores from plain numbers, in the order of their fields."""
+    kinds = metrics.Scores.__annotations__
+    named = zip(metrics.Scores._fields, values, strict=True)
+    return metrics.Scores._make(int(v) if kinds[name] is int else v for name, v in named)
 
 
 def sweep(runs: Sequence[Run], workers: int = 1, transformer: Transformer = FIRST) -> list[Row]:
@@ -301,94 +204,6 @@ def values(rows: Iterable[Row], name: str) -> Float[Tensor, "row"]:
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-COLUMNS = [*Run._fields, *metrics.Scores._fields, *Row._fields[2:]]
-TRANSFORMER_COLUMNS = ["transformer", "trained", *COLUMNS]
-
-
-def write(rows: Iterable[Row], path: Path = FILE) -> None:
-    """A table with one line for each run; six significant digits."""
-    _write(path, COLUMNS, map(_line, rows))
-
-
-def read(path: Path = FILE) -> list[Row]:
-    """The rows of a table.
-
-    Raises:
-        ValueError: the file has other columns than this code writes.
-    """
-    return [_row(line) for line in _lines(path, COLUMNS)]
-
-
-def write_transformers(
-    tables: Mapping[Transformer, Iterable[Row]], path: Path = TRANSFORMERS_FILE
-) -> None:
-    """The rows of several transformers, one after the other."""
-    lines = [
-        [transformer.seed, int(transformer.trained), *_line(row)]
-        for transformer, rows in tables.items()
-        for row in rows
-    ]
-    _write(path, TRANSFORMER_COLUMNS, lines)
-
-
-def read_transformers(path: Path = TRANSFORMERS_FILE) -> dict[Transformer, list[Row]]:
-    """What :func:`write_transformers` wrote.
-
-    Raises:
-        ValueError: the file has other columns than this code writes.
-    """
-    tables: dict[Transformer, list[Row]] = {}
-    for seed, trained, *line in _lines(path, TRANSFORMER_COLUMNS):
-        transformer = Transformer(int(seed), bool(int(trained)))
-        tables.setdefault(transformer, []).append(_row(line))
-    return tables
-
-
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *lines])
-
-
-def _lines(path: Path, header: Sequence[str]) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        first, *lines = csv.reader(file)
-    if first != header:
-        raise ValueError(f"{path} has the columns {first}; {header} were expected.")
-    return lines
-
-
-def _line(row: Row) -> list[Any]:
-    return [*row.run, *(f"{value:.6g}" for value in (*row.scores, *row[2:]))]
-
-
-def _row(line: Sequence[str]) -> Row:
-    name, level, d_sae, seed, *numbers = line
-    *scores, added, consistency, code_consistency = map(float, numbers)
-    run = _run(name, float(level), int(d_sae), int(seed))
-    return Row(run, _scores(scores), added, consistency, code_consistency)
-
-
-def _run(contestant: str, level: float, d_sae: int, seed: int) -> Run:
-    # A number of latents is whole, and the configuration takes it only as such.
-    whole = CONTESTANTS[contestant].knob == "k"
-    return Run(contestant, int(level) if whole else level, d_sae, seed)
-
-
-def _scores(values: Sequence[float]) -> metrics.Scores:
-    kinds = metrics.Scores.__annotations__
-    named = zip(metrics.Scores._fields, values, strict=True)
-    return metrics.Scores._make(int(v) if kinds[name] is int else v for name, v in named)
-
-
 def _alone(run: Run, transformer: Transformer) -> tuple[metrics.Scores, float]:
     torch.set_num_threads(1)
     return scored(run, transformer)
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["transformers"]:
-        write(sweep(grid(), workers=2))
-        print(f"wrote {FILE.name}")
-    probed = {transformer: sweep(probes(), 2, transformer) for transformer in TRANSFORMERS}
-    write_transformers(probed)
-    print(f"wrote {TRANSFORMERS_FILE.name}")
