@@ -132,15 +132,18 @@ def random(x: Float[Tensor, "sample d_in"], n_latents: int, active: int, seed: i
 
 
 def turned(axes: Linear, seed: int = 0) -> Linear:
-    """The same span, with as many axes turned at random: what is true of the span holds here too.
+    """The same span, with as many orthonormal axes turned at random in it.
 
-    The turn is uniform over all rotations and reflections (Mezzadri, arXiv:math-ph/0609050).
+    What is true of the span holds here too. The turn is uniform over all rotations and reflections
+    (Mezzadri, arXiv:math-ph/0609050). It is drawn from the span alone, because the signs of
+    principal components differ from one kind of CPU to another.
     """
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(2 * [len(axes.W_dec)], dtype=axes.W_dec.dtype, generator=generator)
-    q, r = torch.linalg.qr(drawn)
-    turn = q * r.diagonal().sign()
-    return axes._replace(W_enc=axes.W_enc @ turn.T, W_dec=turn @ axes.W_dec)
+    drawn = torch.randn(axes.W_dec.shape, dtype=axes.W_dec.dtype, generator=generator)
+    # (d_in, axis): the draws within the span, made orthonormal
+    q, r = torch.linalg.qr((drawn @ axes.W_dec.T @ axes.W_dec).T)
+    turned_axes = q * r.diagonal().sign()
+    return axes._replace(W_enc=turned_axes, W_dec=turned_axes.T)
 
 
 def like_data(
