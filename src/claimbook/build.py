@@ -13,6 +13,8 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+from filelock import FileLock
+
 from claimbook import claims, pictures, stale
 from claimbook.errors import ClaimbookError
 from claimbook.markup.citing import CITATION
@@ -50,6 +52,13 @@ def build(root: Path, executed: list[Path]) -> Path:
         BookError: Jupyter Book failed, or warned.
     """
     work = root / "_build"
+    work.mkdir(exist_ok=True)
+    # Of two builds in one checkout the second waits, and finds the book of the first.
+    with FileLock(work / "build.lock"):
+        return _build(root, executed, work)
+
+
+def _build(root: Path, executed: list[Path], work: Path) -> Path:
     source, book, log = work / "source", work / "html", work / "book.log"
     stage(root, executed, source)
     fingerprint = fingerprint_of(source, *map(folder_of, Project(root).pages))

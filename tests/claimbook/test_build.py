@@ -183,6 +183,26 @@ def test_what_makes_the_pages_counts_as_content(
         building.build(copied, executed(copied))
 
 
+TWICE = """
+import sys
+from pathlib import Path
+from claimbook.build import build
+root = Path(sys.argv[1])
+build(root, [root / "executed" / "01_data.ipynb"])
+"""
+
+
+def test_two_builds_at_once_leave_one_book(copied: Path) -> None:
+    shutil.rmtree(copied / "_build")
+    started = [
+        subprocess.Popen([sys.executable, "-c", TWICE, str(copied)], stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert "claim-card" in page(copied, "notebooks/01_data.html")
+
+
 def test_a_change_of_the_installed_packages_is_built(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
