@@ -16,6 +16,7 @@ from claimbook.project import Project
 # Two threads gain nothing for models of this size, and on a busy machine they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest_plugins = ["known_models"]
 STORE = "PALINDROME_LENS_STORE"
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 

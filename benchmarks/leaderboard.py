@@ -22,9 +22,9 @@ def main() -> None:
         os.environ["PALINDROME_LENS_STORE"] = empty
         for name, contestant in CONTESTANTS.items():
             level = contestant.levels[len(contestant.levels) // 2]
-            each = [seconds(Run(name, level, d_sae, 0)) for d_sae in contestants.WIDTHS]
-            total += sum(each) * len(contestant.levels) * len(contestants.SEEDS)
-            print(f"{name:20s}", *(f"{one:6.1f} s" for one in each), flush=True)
+            costs = [seconds(Run(name, level, d_sae, 0)) for d_sae in contestants.WIDTHS]
+            total += sum(costs) * len(contestant.levels) * len(contestants.SEEDS)
+            print(f"{name:20s}", *(f"{cost:6.1f} s" for cost in costs), flush=True)
     runs = len(contestants.grid())
     print(f"{runs} runs: {total:,.0f} CPU seconds, {total / 120:.0f} minutes on two cores")
 

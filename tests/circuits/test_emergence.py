@@ -1,16 +1,28 @@
 """The record of a training, against models and curves that are known."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from handbuilt import HandBuilt, build
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.emergence import halves, reached, record, transplanted_loss, width
+from palindrome_lens.circuits import emergence
+from palindrome_lens.circuits.emergence import (
+    course,
+    halves,
+    reached,
+    record,
+    transplanted_loss,
+    width,
+)
 from palindrome_lens.circuits.patterns import patterns
 from palindrome_lens.evaluation import evaluate
 from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.stored import checkpoints
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
+from palindrome_lens.training import Recipe
 
 TINY = Task(alphabet="abcd", half_length=2)
 STRINGS = encode(TINY, TINY.strings())
@@ -94,3 +106,17 @@ def test_a_jump_has_no_width() -> None:
 def test_a_curve_that_goes_nowhere_is_refused(curve: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="one value for each step and an end unlike its start"):
         reached(STEPS, curve, 0.5)
+
+
+def test_a_course_is_that_of_the_checkpoints_and_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path))
+    config, steps = ModelConfig(seed=3), [0, 2, 7]
+    recipe = Recipe(steps=20, batch_size=5, warmup=2, test_fraction=0.25, seed=3)
+    at_checkpoints = checkpoints(TINY, config, recipe, steps).values()
+    wanted = torch.stack([halves(TINY, model, STRINGS) for model in at_checkpoints])
+    torch.testing.assert_close(course(TINY, config, recipe, steps), wanted, rtol=0, atol=1e-12)
+    assert not torch.equal(wanted[0], wanted[2])
+    monkeypatch.setattr(emergence, "train", None)
+    assert torch.equal(course(TINY, config, recipe, steps), course(TINY, config, recipe, steps))

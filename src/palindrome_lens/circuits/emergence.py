@@ -1,19 +1,25 @@
 """What the mechanism looked like during training: one record over a series of checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens import artifacts
 from palindrome_lens.circuits import tables
 from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import Tables, finish, handed_over, tabulate
 from palindrome_lens.circuits.weights import advantage, copying, share_copied
 from palindrome_lens.evaluation import evaluate, position_loss
+from palindrome_lens.model import ModelConfig, hooked
 from palindrome_lens.task import Task, inputs
+from palindrome_lens.tokenizer import encode
+from palindrome_lens.training import Recipe, train
 
 
 class Record(NamedTuple):
@@ -52,6 +58,36 @@ def halves(
     ]
     copied = [share_copied(copying(subject, q)) for q in subject.queries]
     return torch.stack([torch.stack(looking), torch.tensor(copied, dtype=torch.float64)])
+
+
+def course(
+    task: Task, config: ModelConfig, recipe: Recipe, steps: Sequence[int]
+) -> Float[Tensor, "step half mirrored"]:
+    """:func:`halves` at these ascending steps of a training, which then stops; from the store, or
+    trained on the spot."""
+    tokens = encode(task, task.strings())
+
+    def make() -> artifacts.Tensors:
+        at_steps = []
+
+        def look(step: int, network: nn.Module) -> None:
+            if step in steps:
+                at_steps.append(halves(task, hooked(deepcopy(network), config, task), tokens))
+
+        def early(every_step: Iterator[int]) -> Iterator[int]:
+            return islice(every_step, steps[-1] + 1)
+
+        unevaluated = recipe.model_copy(update={"evaluate_every": recipe.steps})
+        train(task, config, unevaluated, progress=early, watch=look)
+        return {"halves": torch.stack(at_steps)}
+
+    made_from = {
+        "task": task.model_dump(),
+        "model": config.model_dump(),
+        "recipe": recipe.model_dump(mode="json"),
+        "steps": list(steps),
+    }
+    return artifacts.find_or_make("course", made_from, __name__, make)["halves"]
 
 
 def _measure(

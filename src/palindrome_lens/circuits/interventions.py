@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.circuits.tables import margin
 from palindrome_lens.evaluation import CHUNK, Evaluation, evaluate
 from palindrome_lens.model import activations, check_hook_name, hook_names
 from palindrome_lens.task import inputs, targets
@@ -19,9 +20,7 @@ def margins(
     by_chunk = []
     with torch.no_grad():
         for chunk in tokens.split(CHUNK):
-            logits, wanted = model(inputs(chunk)), targets(chunk).unsqueeze(-1)
-            others = logits.scatter(-1, wanted, -torch.inf).amax(dim=-1)
-            by_chunk.append(logits.gather(-1, wanted).squeeze(-1) - others)
+            by_chunk.append(margin(model(inputs(chunk)), targets(chunk)))
     return torch.cat(by_chunk)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import CHUNK, Tables, finish, pattern
+from palindrome_lens.circuits.tables import CHUNK, Tables, finish, margin, pattern
 from palindrome_lens.task import BAR, BEGIN, Task
 from palindrome_lens.tokenizer import vocabulary
 
@@ -130,10 +130,7 @@ def _answers(
     values = tables.values[:, torch.arange(query + 1), tokens]
     written = torch.einsum("nhk, hnkd -> nd", weights, values) + tables.bias
     logits = finish(model, tables.embedded[query, tokens[:, query]] + written)
-    wanted = tokens[:, key].unsqueeze(1)
-    others = logits.scatter(1, wanted, -torch.inf).amax(dim=1)
-    margin = logits.gather(1, wanted).squeeze(1) - others
-    return Answers(logits.argmax(dim=1), margin, weights[:, :, key])
+    return Answers(logits.argmax(dim=1), margin(logits, tokens[:, key]), weights[:, :, key])
 
 
 def binned(weight: Float[Tensor, "cases"], failed: Tensor, edges: Float[Tensor, "edges"]) -> Binned:

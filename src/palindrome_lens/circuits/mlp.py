@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits.subject import Subject
-from palindrome_lens.circuits.tables import handed_over, neurons, normalized, unembedded
+from palindrome_lens.circuits.tables import handed_over, margin, neurons, normalized, unembedded
 from palindrome_lens.task import Task, inputs, letters, targets
 
 ENUMERABLE = 16
@@ -115,10 +115,8 @@ def _right(
 def _answers(model: TransformerBridge, resid: Tensor, wanted: Tensor) -> Answers:
     with torch.no_grad():
         logits = unembedded(model, resid)
-    own = logits.gather(1, wanted.unsqueeze(1)).squeeze(1)
-    rival = logits.scatter(1, wanted.unsqueeze(1), -torch.inf).amax(dim=1)
     loss = F.cross_entropy(logits, wanted, reduction="none")
-    return Answers(logits.argmax(dim=1) == wanted, own - rival, loss)
+    return Answers(logits.argmax(dim=1) == wanted, margin(logits, wanted), loss)
 
 
 def affine(model: TransformerBridge, sites: Sequence[Site]) -> Affine:

@@ -128,6 +128,18 @@ def unembedded(
     return F.linear(normalized(model, model.ln_final, resid_post), head.weight, head.bias)
 
 
+def margin(
+    logits: Float[Tensor, "*cases vocab"], wanted: Int64[Tensor, "*cases"]
+) -> Float[Tensor, "*cases"]:
+    """How far the wanted token's logit lies above the best other; negative where it loses.
+
+    Log-probabilities have the same margins.
+    """
+    own = wanted.unsqueeze(-1)
+    rivals = logits.scatter(-1, own, -torch.inf).amax(dim=-1)
+    return logits.gather(-1, own).squeeze(-1) - rivals
+
+
 def normalized(
     model: TransformerBridge, norm: Any, resid: Float[Tensor, "*cases d_model"]
 ) -> Float[Tensor, "*cases d_model"]:
