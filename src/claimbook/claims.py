@@ -6,16 +6,21 @@ against the committed reference are all made: a number is written once, by the r
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from claimbook import mime
 from claimbook.errors import ClaimbookError
+from claimbook.numbers import rounded, written
 
-SIGNIFICANT = 4
+FORMS = {"number": "", "count": ",.0f", "percent": "%"}
+"""The form in which the value of a claim is written, by the style that is stored."""
+STYLES = {None: "number", ",": "count", "%": "percent"}
+"""The style that is stored, by what stands in ``{value:…}``."""
 
 
 class ClaimsError(ClaimbookError):
@@ -55,7 +60,7 @@ class Claim(BaseModel):
     @property
     def text(self) -> str:
         """The value as it is written in the book."""
-        return written(self.value, self.style)
+        return written(self.value, FORMS[self.style])
 
     @property
     def statement(self) -> str:
@@ -78,21 +83,34 @@ class Claim(BaseModel):
         return {mime.CLAIM: fields, "text/markdown": card, "text/plain": self.statement}
 
 
+class Cases(NamedTuple):
+    """What a number was computed over: how many cases, and what they are, in the plural."""
+
+    count: int
+    name: str = "strings"
+
+
+PLACE = re.compile(r"\{value(?::([,%]))?\}")
+"""Where the number stands in a sentence, with the form in which it is written."""
+
+
 def claim(
     id: str,
     sentence: str,
     value: float | int,
     *,
-    checked_on: int,
+    on: Cases | int,
     control: str,
-    cases: str = "strings",
     tolerance: float | None = None,
-    style: str = "number",
 ) -> Claim:
     """State a claim; shown as the last value of a cell it becomes part of the book.
 
-    ``tolerance`` is 0 for an integer and one part in a thousand of the value for anything else,
-    unless it is given.
+    Args:
+        sentence: with ``{value}`` where the number stands, ``{value:%}`` for a percentage and
+            ``{value:,}`` for a count. It may run over several lines, and ``control`` too.
+        on: the cases that the number was computed over; a bare number counts strings.
+        tolerance: 0 for an integer and one part in a thousand of the value for anything else,
+            unless it is given.
 
     Raises:
         ValidationError: the id is not of the form ``chapter.subject``, the sentence lacks
@@ -100,40 +118,18 @@ def claim(
     """
     if tolerance is None:
         tolerance = abs(value) * 1e-3 if isinstance(value, float) else 0
+    place = PLACE.search(sentence)
+    cases = Cases(on) if isinstance(on, int) else on
     return Claim(
         id=id,
-        sentence=sentence,
+        sentence=PLACE.sub("{value}", " ".join(sentence.split())),
         value=value,
         tolerance=rounded(tolerance),
-        checked_on=checked_on,
-        cases=cases,
-        control=control,
-        style=style,
+        checked_on=cases.count,
+        cases=cases.name,
+        control=" ".join(control.split()),
+        style=STYLES[place[1] if place else None],
     )
-
-
-def rounded(value: float | int, digits: int = SIGNIFICANT) -> float | int:
-    """The value to ``digits`` significant digits; an integer stays as it is."""
-    return value if isinstance(value, int) else float(f"{value:.{digits}g}")
-
-
-def written(value: float | int, style: str = "number") -> str:
-    """The value as text: ``17,576``, ``1.222``, ``99.87 %``."""
-    if style == "percent":
-        return f"{100 * value:.{SIGNIFICANT}g} %"
-    if isinstance(value, int) or style == "count":
-        return f"{value:,.0f}"
-    return f"{value:.{SIGNIFICANT}g}"
-
-
-def within(value: float | int, low: float | int, high: float | int) -> str:
-    """``low to high`` if the value lies there, else the value itself and that it does not.
-
-    For what cannot be the same everywhere: training that amplifies the last digit of a float64
-    has an interval, not a number.
-    """
-    between = f"{written(low)} to {written(high)}"
-    return between if low <= value <= high else f"{written(value)}, which is outside {between}"
 
 
 def collect(notebooks: Iterable[Path]) -> list[Claim]:

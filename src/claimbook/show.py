@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.io
 from circuitsvis.utils.render import RenderedHTML
 from IPython.core.getipython import get_ipython
 from myst_nb import glue
+from pandas import DataFrame
 
 from claimbook import mime
-from claimbook.claims import rounded, written
+from claimbook.numbers import SIGNIFICANT, rounded, written
 
 WIDGET_CALL = re.compile(r"render\(\s*\"[^\"]*\",\s*(\w+),\s*(\{.*\})\s*\)", re.DOTALL)
 """In the page that CircuitsVis writes: the call that draws, with a random id, component, data."""
@@ -70,13 +71,31 @@ NUMERIC = re.compile(r"[-+±]?\d[\d.,+\- ±%×e]*")
 class Table:
     """Rows under headings, as Markdown in the page and as text in a terminal.
 
-    A float has 4 significant digits, also where the last of them are zeros, and columns of numbers
-    are set flush right.
+    Columns of numbers are set flush right.
+
+    Args:
+        headings: one for each column; or a pandas frame, whose named index levels become the
+            first columns.
+        rows: the cells, by row; none with a frame.
+        form: how floats are written (:func:`~claimbook.numbers.written`); or the form by heading.
+            Without one a float has 4 significant digits, also where the last of them are zeros.
     """
 
-    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        headings: Sequence[str] | DataFrame,
+        rows: Iterable[Sequence[Any]] | None = None,
+        form: str | Mapping[str, str] = "",
+    ) -> None:
+        if isinstance(headings, DataFrame):
+            frame = headings.reset_index() if any(headings.index.names) else headings
+            headings, rows = [*map(str, frame.columns)], frame.astype(object).to_numpy().tolist()
         self.headings = list(headings)
-        self.rows = [[_cell(value) for value in row] for row in rows]
+        forms = [form if isinstance(form, str) else form.get(name, "") for name in self.headings]
+        self.rows = [
+            [_cell(value, form) for value, form in zip(row, forms, strict=True)]
+            for row in rows or []
+        ]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         rule = [_rule(column) for _, *column in zip(self.headings, *self.rows, strict=True)]
@@ -85,11 +104,13 @@ class Table:
         return {"text/markdown": markdown, "text/plain": plain}
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, form: str = "") -> str:
+    if isinstance(value, float) and not form:
+        return f"{value:#.{SIGNIFICANT}g}".rstrip(".") if value else "0"
     if isinstance(value, float):
-        return f"{value:#.4g}".rstrip(".") if value else "0"
+        return written(value, form)
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+        return written(value)
     return str(value)
 
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from claimbook.claims import SIGNIFICANT, rounded
+from claimbook.numbers import SIGNIFICANT, rounded
 from palindrome_lens.colours import (
     COLOURS,
     DASHES,

@@ -33,7 +33,7 @@ seeds = [0, 1]
 ```{code-cell} ipython3
 from claimbook.claims import claim
 
-claim("coin.sum", "The seeds add up to {value}.", sum(seeds), checked_on=2, control="of 1")
+claim("coin.sum", "The seeds add up to {value}.", sum(seeds), on=2, control="of 1")
 ```
 """
 
@@ -55,7 +55,7 @@ def test_a_notebook_claims_what_its_parameters_say(project: Project) -> None:
 
 
 def stored(value: int) -> str:
-    stated = claims.claim("coin.sum", "They add up to {value}.", value, checked_on=2, control="1")
+    stated = claims.claim("coin.sum", "They add up to {value}.", value, on=2, control="1")
     output = nbformat.v4.new_output("display_data", data=stated._repr_mimebundle_())
     cell = nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
     return json.dumps(nbformat.v4.new_notebook(cells=[cell]))
@@ -65,8 +65,8 @@ def stored(value: int) -> str:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("again")
     other = [
-        claims.claim("coin.sum", "They add up to {value}.", 18, checked_on=2, control="1"),
-        claims.claim("coin.gone", "Gone are {value}.", 3, checked_on=2, control="1"),
+        claims.claim("coin.sum", "They add up to {value}.", 18, on=2, control="1"),
+        claims.claim("coin.gone", "Gone are {value}.", 3, on=2, control="1"),
     ]
     (folder / "book").mkdir()
     claims.write(other, folder / FILE)

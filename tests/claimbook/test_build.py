@@ -19,7 +19,7 @@ PLOTLY = {
     "data": [{"type": "scatter", "y": [1, 2]}],
     "layout": {"meta": {"alt": "A line that rises."}},
 }
-FLOOR = claim("data.floor", "At least {value} nats.", 1.22179, checked_on=17576, control="counted")
+FLOOR = claim("data.floor", "At least {value} nats.", 1.22179, on=17576, control="counted")
 
 CONFIG = """
 title: A small book

@@ -32,7 +32,7 @@ BIBTEX = """@software{a-lens,
   version = {1.2.3},
   license = {MIT},
 }"""
-SHARE = claim("data.share", "It is {value}.", 0.25, checked_on=4, control="none", style="percent")
+SHARE = claim("data.share", "It is {value:%}.", 0.25, on=4, control="none")
 INDEX = "# Start\n\n```{citation}\n```\n\n```{claims-files}\n```\n\n```{claims}\n```\n"
 
 

@@ -20,7 +20,7 @@ Write = Callable[..., None]
 ALL = ["01_data", "02_training", "03_dictionary"]
 CLAIM = (
     "from claimbook.claims import claim\n"
-    'claim("{id}", "There are {{value}}.", {value}, checked_on=1, control="none")'
+    'claim("{id}", "There are {{value}}.", {value}, on=1, control="none")'
 )
 
 

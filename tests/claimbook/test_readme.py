@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from claimbook import readme
-from claimbook.claims import claim
+from claimbook.claims import Cases, claim
 from claimbook.pictures import Picture
 
 STATED = claim(
-    "coin.heads", "Heads came {value} times.", 7, checked_on=10, cases="throws", control="2 | 3"
+    "coin.heads", "Heads came {value} times.", 7, on=Cases(10, "throws"), control="2 | 3"
 )
 TEXT = """# Coin
 <!-- claims: written by the run -->

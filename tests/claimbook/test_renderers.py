@@ -100,7 +100,7 @@ def test_builders_without_scripts_get_the_words() -> None:
     assert renderers.figure_kinds(document) == set()
 
 
-FLOOR = claim("data.floor", "At least {value} nats.", 1.22179, checked_on=17576, control="counted")
+FLOOR = claim("data.floor", "At least {value} nats.", 1.22179, on=17576, control="counted")
 
 
 def parsed(text: str) -> list[nodes.Node]:
@@ -123,17 +123,15 @@ def test_only_the_entry_carries_the_id_and_other_cards_refer_to_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "style", "tolerance", "words"),
+    ("place", "value", "tolerance", "words"),
     [
-        (3, "count", None, "exact"),
-        (0.5, "percent", 0.001, "± 0.1 percentage points"),
-        (2.0, "number", 0.25, "± 0.25"),
+        ("{value:,}", 3, None, "exact"),
+        ("{value:%}", 0.5, 0.001, "± 0.1 percentage points"),
+        ("{value}", 2.0, 0.25, "± 0.25"),
     ],
 )
-def test_tolerance_in_words(value: float, style: str, tolerance: float, words: str) -> None:
-    stated = claim(
-        "a.b", "{value}", value, checked_on=1, control="c", style=style, tolerance=tolerance
-    )
+def test_tolerance_in_words(place: str, value: float, tolerance: float, words: str) -> None:
+    stated = claim("a.b", place, value, on=1, control="c", tolerance=tolerance)
     assert claim_markup.tolerance(stated) == words
 
 

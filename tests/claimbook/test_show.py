@@ -9,6 +9,7 @@ import pytest
 import torch
 from circuitsvis.attention import attention_pattern
 from circuitsvis.utils.render import RenderedHTML
+from pandas import DataFrame
 
 from claimbook import mime
 from claimbook.show import Described, Table, set_up, widget_bundle
@@ -85,6 +86,24 @@ def test_a_table_is_markdown_with_one_line_for_each_row() -> None:
 )
 def test_a_float_in_a_table_has_four_digits(value: float, cell: str) -> None:
     assert Table(["n"], [[value]]).rows == [[cell]]
+
+
+def test_floats_are_written_in_the_form_that_is_asked_for() -> None:
+    rows = [["a", 0.25, 0.5], ["b", 1, 0.75]]
+    assert Table(["", "x", "y"], rows, ".1f%").rows == [
+        ["a", "25.0 %", "50.0 %"],
+        ["b", "1", "75.0 %"],
+    ]
+    by_column = Table(["", "x", "y"], rows, {"y": ".1f"})
+    assert by_column.rows == [["a", "0.2500", "0.5"], ["b", "1", "0.8"]]
+
+
+def test_a_frame_is_a_table_with_its_named_index_first() -> None:
+    frame = DataFrame({"share": [0.5, 0.25], "n": [1, 17_576]}, index=["a", "b"])
+    assert Table(frame).headings == ["share", "n"]
+    named = Table(frame.rename_axis("letter"), form=".0f%")
+    assert named.headings == ["letter", "share", "n"]
+    assert named.rows == [["a", "50 %", "1"], ["b", "25 %", "17,576"]]
 
 
 def test_only_columns_of_numbers_are_set_flush_right() -> None:

@@ -58,7 +58,7 @@ import sys
 
 import plotly.graph_objects as go
 
-from claimbook.claims import claim
+from claimbook.claims import Cases, claim
 from claimbook.show import Table, say, set_up
 
 set_up()
@@ -75,8 +75,7 @@ claim(
     "coin.heads",
     "Heads came {value} times.",
     sum(throws),
-    checked_on=len(throws),
-    cases="throws",
+    on=Cases(len(throws), "throws"),
     control="tails came the other times.",
 )
 ```

@@ -84,11 +84,3 @@ def test_not_a_number_agrees_with_itself_alone() -> None:
     assert tables.departures({case: missing}, {case: missing}) == []
     assert len(tables.departures({case: missing}, RESULTS)) == 1
     assert len(tables.departures({case: RESULTS[case]}, {case: missing})) == 1
-
-
-def test_ranges_are_written_from_the_least_to_the_greatest() -> None:
-    assert tables.between([5, 3, 4]) == "3 to 5"
-    assert tables.between(iter([0.25, 0.5])) == "0.25 to 0.5"
-    assert tables.between([3, 3]) == "3"
-    # Equal to four digits is equal for a reader.
-    assert tables.between([0.99501, 0.99502]) == "0.995"

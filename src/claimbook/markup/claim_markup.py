@@ -20,6 +20,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from claimbook import claims
 from claimbook.claims import Claim
+from claimbook.numbers import written
 
 Parse = Callable[[str], list[nodes.Node]]
 
@@ -78,8 +79,8 @@ def tolerance(stated: Claim) -> str:
     if stated.tolerance == 0:
         return "exact"
     if stated.style == "percent":
-        return f"± {claims.written(100 * stated.tolerance)} percentage points"
-    return f"± {claims.written(stated.tolerance)}"
+        return f"± {written(100 * stated.tolerance)} percentage points"
+    return f"± {written(stated.tolerance)}"
 
 
 def _detail(term: str, *definition: nodes.Node) -> nodes.definition_list_item:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from claimbook.claims import written
-
 Case = TypeVar("Case", bound=tuple[Any, ...])
 Numbers = TypeVar("Numbers", bound=tuple[Any, ...])
 """Both are NamedTuples of plain fields: str, bool, int or float."""
@@ -84,13 +82,6 @@ def departures(
             if not both_missing and not abs(new - old) <= tolerance * (1 + abs(old)):
                 sentences.append(f"{name} of {case} is {new:.6g}, in the table {old:.6g}")
     return sentences
-
-
-def between(values: Iterable[float]) -> str:
-    """The least and the greatest of some numbers, as ``3 to 5``; ``3`` where they read the same."""
-    column = list(values)
-    low, high = written(min(column)), written(max(column))
-    return low if low == high else f"{low} to {high}"
 
 
 def _fields(kind: type[tuple[Any, ...]]) -> dict[str, type]:
