@@ -45,6 +45,13 @@ def again(project: Project, arguments: argparse.Namespace) -> None:
     again(project, arguments.name, {"seeds": arguments.seeds})
 
 
+def profile(project: Project, arguments: argparse.Namespace) -> None:
+    """Run notebooks, and say which cells and functions cost most; nothing is written."""
+    from claimbook.profiling import report
+
+    report(project, arguments.name)
+
+
 def pdf(project: Project, _: argparse.Namespace) -> None:
     """Print the built book as one PDF."""
     from claimbook.paper import print_book
@@ -84,6 +91,7 @@ COMMANDS = {
     "execute": execute,
     "refresh": refresh,
     "again": again,
+    "profile": profile,
     "pdf": pdf,
     "links": links,
     "pairs": check_pairs,
@@ -108,10 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
-        if command in (execute, refresh):
+        if command in (execute, refresh, profile):
             sub.add_argument(
                 "name", nargs="*", help="a notebook, such as 02_training (default: every notebook)"
             )
+        if command in (execute, refresh):
             sub.add_argument("--all", action="store_true", help="also what is up to date")
         if command is again:
             sub.add_argument("name", nargs="+", help="a notebook with the parameter seeds")
