@@ -19,7 +19,7 @@ SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book same again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens bench shots lock clean
+.PHONY: help book same again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -81,6 +81,10 @@ leaderboard: $(INSTALLED)/book-$(MADE_FROM) ## train and score every autoencoder
 
 saelens: $(INSTALLED)/book-$(MADE_FROM) $(SAELENS_INSTALLED) ## hold exported and imported autoencoders against SAELens, and write the result
 	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(PY) -m saelens.round_trip $(SAELENS)/bin/python
+
+profile: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook with nothing trained before, and say which cells and functions cost most
+	@rm -rf _build/profile
+	@OMP_NUM_THREADS=1 PALINDROME_LENS_STORE='$(CURDIR)/_build/profile' $(BOOK) profile
 
 bench: $(INSTALLED)/book-$(MADE_FROM) ## run every benchmark
 	@for each in benchmarks/*.py; do echo "$$each"; $(PY) "$$each" || exit 1; done

@@ -86,7 +86,7 @@ class Claim(BaseModel):
 class Cases(NamedTuple):
     """What a number was computed over: how many cases, and what they are, in the plural."""
 
-    count: int
+    total: int
     name: str = "strings"
 
 
@@ -125,7 +125,7 @@ def claim(
         sentence=PLACE.sub("{value}", " ".join(sentence.split())),
         value=value,
         tolerance=rounded(tolerance),
-        checked_on=cases.count,
+        checked_on=cases.total,
         cases=cases.name,
         control=" ".join(control.split()),
         style=STYLES[place[1] if place else None],
