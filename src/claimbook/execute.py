@@ -3,10 +3,10 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from claimbook import claims, pictures, readme, stale, stored_form
-from claimbook.progress import Progress, say
+from claimbook import claims, pictures, progress, readme, stale, stored_form, warm
+from claimbook.progress import Progress, Remaining, say
 from claimbook.project import NotebookError, Project, replace_with
 from claimbook.provenance import Library
 
@@ -52,7 +52,8 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
         The executed copies, one for each notebook asked for.
 
     Raises:
-        NotebookError: a cell failed. Executed copies and references are as they were.
+        NotebookError: a cell failed. What was finished before is kept; the executed copy of the
+            notebook that failed, and every reference, are as they were.
     """
     chosen = project.chosen(names)
     library = Library.of(project.packages)
@@ -65,39 +66,53 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
         say(f"{name} runs: {_listed(why)}" if why else f"{name} is up to date")
     started = time.monotonic()
     took: dict[str, float] = {}
-    with _side_by_side(min(WORKERS, len(due))) as apply:
-        for name, (result, seconds) in zip(due, apply(partial(_timed, project), due), strict=True):
-            replace_with(project.executed_copy(name), stored_form.to_bytes(result))
-            stale.record(project, name, due[name], seconds)
-            took[name] = seconds
-            say_difference(project, name, result)
+    for name, result, seconds in _executed(project, library, due):
+        replace_with(project.executed_copy(name), stored_form.to_bytes(result))
+        stale.record(project, name, due[name], seconds)
+        took[name] = seconds
+        say_difference(project, name, result)
     if len(took) > 1:
-        each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
-        say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {each}")
+        by_name = ", ".join(f"{name} {took[name]:.0f} s" for name in due)
+        say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {by_name}")
     return [project.executed_copy(name) for name in chosen]
 
 
-def _timed(project: Project, name: str) -> tuple[NotebookNode, float]:
+def _executed(
+    project: Project, library: Library, due: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[str, NotebookNode, float]]:
+    """Each notebook with its result and how long it took, as they finish.
+
+    Leaving it, also by an error or Ctrl-C, ends what still runs.
+    """
+    expected = {name: stale.expected_seconds(project, name) for name in due}
+    # The longest first, so that the last ones end together.
+    names = sorted(due, key=lambda name: -expected[name])
+    if min(WORKERS, len(due)) < 2:
+        yield from (_timed(project, name) for name in names)
+        return
+    modules = library.files.keys() & {part for parts in due.values() for part in parts}
+    with warm.kernels(modules) as door, _workers(min(WORKERS, len(due)), door) as pool:
+        remaining = Remaining(expected)
+        for name, result, seconds in pool.imap_unordered(partial(_timed, project), names):
+            say(f"  {name}  done  {seconds:.1f} s  ({remaining.without(name)})")
+            yield name, result, seconds
+
+
+def _timed(project: Project, name: str) -> tuple[str, NotebookNode, float]:
     started = time.monotonic()
     result = run(project, name)
-    return result, time.monotonic() - started
+    return name, result, time.monotonic() - started
 
 
-@contextmanager
-def _side_by_side(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A ``map`` over so many processes, in order; one or none needs no other process.
-
-    Leaving it, also by an error or Ctrl-C, ends the processes, and with them their kernels.
-    """
-    if workers < 2:
-        yield map
-        return
-    with get_context("spawn").Pool(workers, initializer=_leave_interrupts_to_the_parent) as pool:
-        yield pool.imap
+def _workers(number: int, door: warm.Door | None) -> Pool:
+    return get_context("spawn").Pool(number, initializer=_begin, initargs=(door,))
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _begin(door: warm.Door | None) -> None:
+    # Ctrl-C is for the process that was started at the terminal; it ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    progress.SIDE_BY_SIDE = True
+    warm.use(door)
 
 
 def _listed(why: list[str]) -> str:
@@ -139,13 +154,13 @@ def run(project: Project, name: str) -> NotebookNode:
         NotebookError: a cell failed, or the kernel died.
     """
     source = stored_form.read_source(project.source(name))
-    with Progress(name, source.cells) as progress:
+    with Progress(name, source.cells) as cells:
         try:
-            ran = in_memory(project, source, on_cell_start=progress.cell_starts)
+            ran = in_memory(project, source, on_cell_start=cells.cell_starts)
         except PapermillExecutionError as error:
             raise NotebookError(_failure(project, name, source.cells, error)) from error
         except RuntimeError as error:
-            where = stored_form.label(source.cells, progress.index)
+            where = stored_form.label(source.cells, cells.index)
             path = project.shown(project.source(name))
             raise NotebookError(f"{path}, {where}: the kernel stopped. {error}") from error
     return stored_form.with_outputs(source, ran.cells)

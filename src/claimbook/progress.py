@@ -2,10 +2,14 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from nbformat import NotebookNode
+
+SIDE_BY_SIDE = False
+"""Whether other notebooks run beside this process's, so that none may have the last line."""
 
 
 def say(line: str) -> None:
@@ -16,7 +20,8 @@ def say(line: str) -> None:
 class Progress:
     """Which code cell of which notebook runs, and since when.
 
-    On a terminal one line is kept up to date; elsewhere every cell gets a line of its own.
+    On a terminal one line is kept up to date; elsewhere every cell gets a line of its own. Of
+    several notebooks side by side a terminal is told only when one is done (:class:`Remaining`).
     """
 
     def __init__(self, name: str, cells: list[NotebookNode]) -> None:
@@ -45,14 +50,41 @@ class Progress:
     ) -> None:
         state = "done" if kind is None else f"stopped in cell {self.done} of {self.total}"
         self._show(f"  {self.name}  {state}  {self._seconds()}")
-        if self.in_place:
+        if self.in_place and not SIDE_BY_SIDE:
             print(flush=True)
 
     def _seconds(self) -> str:
         return f"{time.monotonic() - self.started:.1f} s"
 
     def _show(self, text: str) -> None:
-        if self.in_place:
+        if self.in_place and not SIDE_BY_SIDE:
             print(f"\r{text}\033[K", end="", flush=True)
-        else:
+        elif not self.in_place:
             say(text)
+
+
+class Remaining:
+    """How many notebooks are done, and about how long the others will take.
+
+    Args:
+        expected: what each is expected to take, in any unit that is the same for all.
+    """
+
+    def __init__(self, expected: Mapping[str, float]) -> None:
+        self.expected = dict(expected)
+        self.total, self.all = sum(expected.values()), len(expected)
+        self.started = time.monotonic()
+
+    def without(self, name: str) -> str:
+        """What to say when a notebook is done."""
+        del self.expected[name]
+        left = sum(self.expected.values())
+        done = f"{self.all - len(self.expected)} of {self.all}"
+        if not left or left == self.total:
+            return done
+        rate = (time.monotonic() - self.started) / (self.total - left)
+        return f"{done}, about {_round(rate * left)} left"
+
+
+def _round(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

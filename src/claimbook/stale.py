@@ -104,6 +104,12 @@ def seconds(executed: Path) -> float | None:
         return None
 
 
+def expected_seconds(project: Project, name: str) -> float:
+    """How long a notebook took when it last ran; where it never did, a second for each cell."""
+    cells = stored_form.read_source(project.source(name)).cells
+    return seconds(project.executed_copy(name)) or sum(cell.cell_type == "code" for cell in cells)
+
+
 def _content(module: Path) -> str:
     """The hash of a module and of the data files that bear its name."""
     return " ".join(hash_of(path) for path in sorted(module.parent.glob(f"{module.stem}.*")))

@@ -111,6 +111,30 @@ def test_progress_is_shown(project: Project, capsys: pytest.CaptureFixture[str])
     assert "02_training  done" in shown
 
 
+def test_how_many_notebooks_are_done_is_shown(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute.execute(project)
+    done = [
+        line for line in capsys.readouterr().out.splitlines() if " of 3" in line and "(" in line
+    ]
+    assert [line.split("(")[1][:6] for line in done] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert ["left" in line for line in done] == [True, True, False]
+
+
+def test_what_took_longest_begins_first(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute.execute(project)
+    took = {"01_data": 5.0, "02_training": 1.0, "03_dictionary": 9.0}
+    monkeypatch.setattr(stale, "expected_seconds", lambda _, name: took[name])
+    monkeypatch.setattr(execute, "WORKERS", 1)
+    capsys.readouterr()
+    execute.execute(project, everything=True)
+    began = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "cell 1" in line]
+    assert began == ["03_dictionary", "01_data", "02_training"]
+
+
 def test_a_notebook_that_does_not_exist(project: Project) -> None:
     with pytest.raises(NotebookError, match="no notebook '05_x'; there are 01_data, 02_training"):
         execute.execute(project, ["05_x"])
@@ -166,13 +190,14 @@ def test_outputs_that_differ_from_the_reference_are_pointed_out(
 FAILING = "first = 1\nfirst / 0"
 
 
-def test_a_failing_cell_stops_the_run_and_changes_nothing(
+def test_a_failing_cell_stops_the_run_and_keeps_what_was_there(
     project: Project, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     execute.refresh(project)
-    before = contents(project.root / "_build"), contents(project.notebooks)
+    references = {name: project.reference(name).read_bytes() for name in ALL}
+    copy = project.executed_copy("02_training").read_bytes()
     write("02_training", "1 + 1", FAILING)
-    write("03_dictionary", "'not kept'")
+    write("03_dictionary", "'fine'")
     capsys.readouterr()
     with pytest.raises(NotebookError) as failure:
         execute.execute(project)
@@ -181,9 +206,9 @@ def test_a_failing_cell_stops_the_run_and_changes_nothing(
     assert message[1] == "The cell begins: first = 1"
     assert "----> 2 first / 0" in message
     assert ran(capsys) == ["02_training", "03_dictionary"]
-    assert contents(project.root / "_build") == before[0]
-    unchanged = {name: data for name, data in before[1].items() if name.endswith("nb")}
-    assert contents(project.notebooks).items() >= unchanged.items()
+    assert project.executed_copy("02_training").read_bytes() == copy
+    assert {name: project.reference(name).read_bytes() for name in ALL} == references
+    assert outputs(project, "03_dictionary") in (["'fine'"], ["4"])
 
 
 def test_a_failing_cell_keeps_every_reference(project: Project, write: Write) -> None:
