@@ -67,10 +67,8 @@ def test_signals_of_the_forking_process_are_not_those_of_its_kernels(
     project: Project, write: Write
 ) -> None:
     """Else a cell could not be interrupted, and could not wait for a process that it began."""
-    state = "import signal, subprocess\n"
-    state += (
-        "(signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL, subprocess.call(['false']), 0, 0)"
-    )
+    state = """import signal, subprocess
+signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL, subprocess.call(['false'])"""
     for name in NAMES:
         write(name, state)
     execute.execute(project, NAMES)
