@@ -8,7 +8,7 @@ from handbuilt import SHARPNESS, HandBuilt
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import limits
-from palindrome_lens.circuits.tables import tabulate
+from palindrome_lens.circuits.subject import subject
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
 
@@ -29,24 +29,13 @@ def test_any_token_includes_the_reserved() -> None:
     assert torch.equal(found, encode(TINY, expected))
 
 
-def test_places_find_prefixes_again() -> None:
-    choices = limits.any_token(TINY)
-    some = torch.tensor([48, 0, 7, 7, 13])
-    assert torch.equal(limits.places(choices, limits.prefixes(choices, some)), some)
-
-
-def test_a_prefix_outside_the_product_has_no_place() -> None:
-    with pytest.raises(ValueError, match="not among those"):
-        limits.places(limits.wrong_letters(TINY, 3), encode(TINY, ["<a||"]))
-
-
 def test_the_handbuilt_model_copies_whatever_was_written_before(handbuilt: HandBuilt) -> None:
-    tables = tabulate(handbuilt.model)
     choices = limits.wrong_letters(handbuilt.task, 4)
-    found = limits.answers(handbuilt.model, tables, choices, key=1)
+    found = limits.answers(subject(handbuilt.task, handbuilt.model), choices)
     tokens = limits.prefixes(choices, torch.arange(64))
     assert torch.equal(found.answer, tokens[:, 1])
-    assert (found.margin > 0).all()
+    assert torch.equal(found.prefixes, tokens)
+    assert (found.margin > 0).all() and found.failures == 0
     sharp = torch.tensor([SHARPNESS, 0, 0, 0, 0]).double().softmax(dim=0)[0]
     torch.testing.assert_close(found.weight, sharp.expand(64, 1), rtol=0, atol=1e-12)
 
@@ -54,8 +43,8 @@ def test_the_handbuilt_model_copies_whatever_was_written_before(handbuilt: HandB
 def test_the_handbuilt_model_cannot_copy_reserved_characters(handbuilt: HandBuilt) -> None:
     """Its head moves letters only: a reserved character at the mirror position is not answered."""
     choices = limits.any_token(handbuilt.task)
-    found = limits.answers(handbuilt.model, tabulate(handbuilt.model), choices, key=2)
-    mirror = limits.prefixes(choices, torch.arange(len(found.answer)))[:, 2]
+    found = limits.answers(subject(handbuilt.task, handbuilt.model), choices)
+    mirror = found.prefixes[:, 2]
     letters = torch.tensor([handbuilt.ids[c] for c in handbuilt.task.alphabet])
     assert torch.equal(found.margin > 0, torch.isin(mirror, letters))
 
@@ -75,19 +64,14 @@ def test_answers_are_those_of_the_model_run_with_hooks(
     hooks = [("blocks.0.attn.hook_pattern", force)] if forced else []
     with torch.no_grad(), random.hooks(fwd_hooks=hooks):
         logits = random(tokens)[:, -1]
-    found = limits.answers(random, tabulate(random), choices, key, forced)
+    found = limits.answers(subject(TINY, random), choices, key, forced)
     assert torch.equal(found.answer, logits.argmax(dim=1))
     for i, row in enumerate(logits.tolist()):
         wanted = row.pop(int(tokens[i, key]))
         assert float(found.margin[i]) == pytest.approx(wanted - max(row), abs=1e-10)
-
-
-def test_bins_hold_their_lower_edge() -> None:
-    weight = torch.tensor([0.1, 0.5, 0.7, 0.9, 1.0]).double()
-    failed = torch.tensor([True, True, False, False, True])
-    found = limits.binned(weight, failed, torch.tensor([0.5, 0.9, 1.0]).double())
-    assert found.cases.tolist() == [2, 1]
-    assert found.failures.tolist() == [1, 0]
+    wrong = logits.argmax(dim=1) != tokens[:, key]
+    assert torch.equal(found.failed, wrong) and found.failures == int(wrong.sum()) > 0
+    assert torch.equal(found.tightest, tokens[found.margin.argmin()])
 
 
 @pytest.mark.parametrize(("row", "name"), [((7, 7, 7), "aaa"), ((7, 2, 7), "aba"), ((2, 3), "ab")])
@@ -105,4 +89,4 @@ def test_what_is_impossible_is_refused() -> None:
 
 def test_a_key_behind_the_last_position_is_refused(random: TransformerBridge) -> None:
     with pytest.raises(ValueError, match="The key is 5; the prefixes have positions 0 to 4"):
-        limits.answers(random, tabulate(random), limits.wrong_letters(TINY, 4), 5)
+        limits.answers(subject(TINY, random), limits.wrong_letters(TINY, 4), 5)

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import subsets
+from palindrome_lens.circuits.scrubbing import recovered
 from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.subsets import Ablation, enumerate_circuits
 from palindrome_lens.circuits.tables import tabulate
@@ -77,6 +78,28 @@ def test_each_circuit_is_the_running_model_with_the_rest_ablated(
         loss = -log_probs[torch.arange(16), wanted].mean()
         assert float(found.loss[circuit]) == pytest.approx(float(loss), abs=1e-10)
         assert int(found.right[circuit]) == int((log_probs.argmax(dim=-1) == wanted).sum())
+    none, *_, whole = found.loss.tolist()
+    for loss, share in zip(found.loss.tolist(), found.recovered.tolist(), strict=True):
+        assert share == pytest.approx(recovered(loss, none, whole))
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_without_one_node_the_circuit_of_all_others_is_left(
+    random: TransformerBridge, query: int
+) -> None:
+    whole = subject(TINY, random)
+    circuits = enumerate_circuits(whole, query)
+    for i, node in enumerate(circuits.nodes):
+        rest = len(circuits.right) - 1 - (1 << i)
+        assert node not in circuits.spelt(rest)
+        assert subsets.right_without(whole, query, node) == int(circuits.right[rest])
+    with pytest.raises(ValueError, match="not in tuple"):
+        subsets.right_without(whole, query, "key 9")
+
+
+def test_circuits_are_spelt_by_their_nodes(random: TransformerBridge) -> None:
+    circuits = enumerate_circuits(subject(TINY, random), 3)
+    assert circuits.spelt(0b100001, 0b000010) == "direct + mlp; key 0"
 
 
 def test_the_circuit_of_the_handbuilt_model_is_the_mirror_key(handbuilt: HandBuilt) -> None:

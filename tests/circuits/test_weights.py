@@ -9,10 +9,14 @@ from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import Tables, tabulate
 from palindrome_lens.circuits.weights import (
     advantage,
+    copied,
     copying,
+    cosines,
     directions,
     fewer_directions,
+    logits,
     position_scores,
+    query_effect,
     score_terms,
     share_copied,
     tokens_at,
@@ -27,6 +31,18 @@ TOKENS = encode(TINY, TINY.strings())
 
 def test_the_tokens_at_a_position_are_those_of_the_layout() -> None:
     assert [len(tokens_at(TOKENS, p)) for p in range(7)] == [1, 4, 4, 1, 4, 4, 1]
+
+
+def test_the_tables_alone_make_the_logits_of_the_model(random: TransformerBridge) -> None:
+    with torch.no_grad():
+        wanted = random(inputs(TOKENS))
+    whole = subject(TINY, random)
+    torch.testing.assert_close(logits(whole), wanted, rtol=0, atol=1e-10)
+    values = whole.tables.values.clone()
+    values[0, 1, TOKENS[:, 1].min()] *= 1.01
+    spoilt = logits(whole._replace(tables=whole.tables._replace(values=values)))
+    # Four of the 16 strings have the first letter there, which no earlier position reads.
+    assert ((spoilt - wanted).abs().amax(dim=2) > 1e-10).sum(dim=0).tolist() == [0, *[4] * 5]
 
 
 def test_position_scores_of_the_handbuilt_model_are_the_mirror(handbuilt: HandBuilt) -> None:
@@ -53,6 +69,23 @@ def test_terms_that_were_put_into_a_score_are_found_again() -> None:
     empty = torch.zeros(1)
     found = score_terms(Tables(empty, scores, empty, empty), TOKENS, query=4, key=1)
     assert found == pytest.approx((5.0, 3**0.5, 1.0, 1.0))
+
+
+def test_what_a_query_does_to_all_keys_alike_is_told_from_the_rest() -> None:
+    ids = tokens_at(TOKENS, 4)
+    alike = torch.tensor([3.0, -1.0, -1.0, -1.0], dtype=torch.float64)
+    scores = torch.randn(1, 7, 7, 1, 7, dtype=torch.float64).expand(1, 7, 7, 7, 7).clone()
+    scores[0, 4] = scores[0, 4, :1]
+    scores[0, 4, ids] += alike[:, None, None]
+    empty = torch.zeros(1)
+    assert query_effect(Tables(empty, scores, empty, empty), TOKENS, 4) == pytest.approx(
+        (3**0.5, 0)
+    )
+    # One of the four keys goes the other way: 4/4 of the effect without it, and with it half.
+    scores[0, 4, ids, 2] -= 2 * alike[:, None]
+    spread, left = query_effect(Tables(empty, scores, empty, empty), TOKENS, 4)
+    assert spread == pytest.approx(3**0.5)
+    assert left == pytest.approx(3**0.5 * (3 * 0.5 + 1.5) / 4)
 
 
 def test_a_query_on_itself_counts_only_pairs_that_occur() -> None:
@@ -175,6 +208,26 @@ def test_a_model_that_reads_one_letter_and_writes_the_next_copies_none(
     shifted[:, :, letters] = tables.values[:, :, letters.roll(1)]
     logits = copying(Subject(TINY, handbuilt.model, tables._replace(values=shifted), TOKENS), 3)
     assert share_copied(logits) == 0.0
+
+
+def test_cases_of_several_queries_count_once(handbuilt: HandBuilt) -> None:
+    built = subject(TINY, handbuilt.model)
+    assert copied(built) == 1.0
+    right, wrong = torch.eye(4).expand(1, 4, 4), torch.eye(4).roll(1, dims=0).expand(4, 4, 4)
+    assert share_copied(right, wrong) == pytest.approx(1 / 5)
+    values = built.tables.values.clone()
+    letters = tokens_at(TOKENS, 1)
+    values[:, TINY.mirror_position(4), letters] = values[:, 1, letters.roll(1)]
+    # At query 3 one token can stand, the bar, and at query 4 four.
+    spoilt = built._replace(tables=built.tables._replace(values=values))
+    assert copied(spoilt) == pytest.approx(1 / 5)
+
+
+def test_cosines_compare_the_letters_less_their_mean() -> None:
+    code = torch.tensor([[2.0, 1.0], [0.0, 1.0], [1.0, 2.0], [1.0, 0.0]], dtype=torch.float64)
+    # Opposite on either axis; letters of different axes at right angles.
+    assert cosines(code).tolist() == pytest.approx([-1, 0, 0, 0, 0, -1])
+    assert cosines(3 * code + 7).tolist() == pytest.approx(cosines(code).tolist())
 
 
 def test_copying_is_the_model_with_its_attention_set_to_the_mirror() -> None:

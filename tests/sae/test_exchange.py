@@ -192,6 +192,26 @@ def test_what_was_exported_is_loaded_bit_for_bit(architecture: str, tmp_path: Pa
     assert torch.equal(again(x), autoencoder(x))
 
 
+@pytest.mark.parametrize("architecture", KNOWN)
+def test_answers_of_an_altered_copy_differ_and_the_export_stays(
+    architecture: str, tmp_path: Path
+) -> None:
+    exchange.export(moved(architecture), tmp_path / "sae")
+    said = exchange.answers(exchange.load(tmp_path / "sae"), inputs())
+    assert said.rebuilt.grad_fn is None
+    assert torch.equal(exchange.load(tmp_path / "sae").decode(said.latents), said.rebuilt)
+
+    def unlike(**changed: Any) -> int:
+        copy = exchange.altered(tmp_path / "sae", tmp_path / "copy", **changed)
+        return exchange.answers(exchange.load(copy), inputs()).unlike(said)
+
+    layout, weights = read(tmp_path / "sae")
+    assert unlike() == 0
+    assert unlike(weights={"W_dec": 2 * torch.tensor(weights["W_dec"])}) > 0
+    assert unlike(layout={"apply_b_dec_to_input": not layout["apply_b_dec_to_input"]}) > 0
+    assert unlike() == 0
+
+
 def test_how_long_latents_were_quiet_does_not_cross_over(tmp_path: Path) -> None:
     autoencoder = moved("topk")
     assert isinstance(autoencoder, TopK)

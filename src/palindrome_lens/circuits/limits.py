@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.tables import CHUNK, Tables, finish, margin, pattern
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import CHUNK, finish, margin, pattern
 from palindrome_lens.task import BAR, BEGIN, Task
 from palindrome_lens.tokenizer import vocabulary
 
@@ -23,6 +23,7 @@ Choices = Sequence[Sequence[int]]
 class Answers(NamedTuple):
     """What the last position of every prefix answers, in the order of :func:`prefixes`."""
 
+    choices: Choices
     answer: Int64[Tensor, "prefixes"]
     """The id of the most probable token."""
     margin: Float[Tensor, "prefixes"]
@@ -31,12 +32,24 @@ class Answers(NamedTuple):
     weight: Float[Tensor, "prefixes head"]
     """The attention weight on the key."""
 
+    @property
+    def prefixes(self) -> Int64[Tensor, "prefixes position"]:
+        """The prefixes themselves."""
+        return prefixes(self.choices, torch.arange(len(self.answer)))
 
-class Binned(NamedTuple):
-    """How many cases lie in each bin, and how many of them failed."""
+    @property
+    def failed(self) -> Bool[Tensor, "prefixes"]:
+        """Whether another token is put above what stands at the key."""
+        return self.margin < 0
 
-    cases: Int64[Tensor, "bin"]
-    failures: Int64[Tensor, "bin"]
+    @property
+    def failures(self) -> int:
+        return int(self.failed.sum())
+
+    @property
+    def tightest(self) -> Int64[Tensor, "position"]:
+        """The prefix with the least margin."""
+        return prefixes(self.choices, self.margin.argmin().view(1))[0]
 
 
 def wrong_letters(task: Task, query: int) -> list[list[int]]:
@@ -80,70 +93,43 @@ def prefixes(
     return torch.stack(columns[::-1], dim=1)
 
 
-def places(
-    choices: Choices, tokens: Int64[Tensor, "prefixes position"]
-) -> Int64[Tensor, "prefixes"]:
-    """Where these prefixes stand in the product order: the inverse of :func:`prefixes`.
-
-    Raises:
-        ValueError: a prefix is not in the product.
-    """
-    place = torch.zeros(len(tokens), dtype=torch.int64)
-    for column, allowed in zip(tokens.T, choices, strict=True):
-        at = column.unsqueeze(1) == torch.tensor(allowed)
-        if not at.any(dim=1).all():
-            raise ValueError("A token is not among those that its position may hold.")
-        place = place * len(allowed) + at.int().argmax(dim=1)
-    return place
-
-
 def answers(
-    model: TransformerBridge, tables: Tables, choices: Choices, key: int, forced: bool = False
+    subject: Subject, choices: Choices, key: int | None = None, forced: bool = False
 ) -> Answers:
     """What the model answers at the last position of every prefix.
 
     Args:
-        key: the position whose token is the expected answer.
+        key: the position whose token is the expected answer; by default the mirror position of
+            the last one.
         forced: every head puts all its weight on ``key``. What fails then fails because of what
             is copied, not because of where the head looks.
 
     Raises:
-        ValueError: the key lies behind the last position.
+        ValueError: the key lies behind the last position, or is not given and the last position
+            predicts no mirrored letter.
     """
+    key = subject.task.mirror_position(len(choices) - 1) if key is None else key
     if not 0 <= key < len(choices):
         raise ValueError(f"The key is {key}; the prefixes have positions 0 to {len(choices) - 1}.")
     parts = [
-        _answers(model, tables, prefixes(choices, indices), key, forced)
+        _answers(subject, prefixes(choices, indices), key, forced)
         for indices in torch.arange(count(choices)).split(CHUNK)
     ]
-    return Answers(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return Answers(choices, *(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def _answers(
-    model: TransformerBridge, tables: Tables, tokens: Tensor, key: int, forced: bool
-) -> Answers:
-    query = tokens.shape[1] - 1
+    subject: Subject, tokens: Tensor, key: int, forced: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    tables, query = subject.tables, tokens.shape[1] - 1
     weights = pattern(tables, tokens, query)
     if forced:
         weights = torch.zeros_like(weights)
         weights[:, :, key] = 1.0
     values = tables.values[:, torch.arange(query + 1), tokens]
     written = torch.einsum("nhk, hnkd -> nd", weights, values) + tables.bias
-    logits = finish(model, tables.embedded[query, tokens[:, query]] + written)
-    return Answers(logits.argmax(dim=1), margin(logits, tokens[:, key]), weights[:, :, key])
-
-
-def binned(weight: Float[Tensor, "cases"], failed: Tensor, edges: Float[Tensor, "edges"]) -> Binned:
-    """Cases and failures by attention weight; a bin holds its lower edge and not its upper.
-
-    What lies below the first edge or from the last on is left out.
-    """
-    place = torch.bucketize(weight, edges, right=True)
-    n = len(edges)
-    return Binned(
-        torch.bincount(place, minlength=n + 1)[1:n],
-        torch.bincount(place[failed], minlength=n + 1)[1:n],
-    )
+    logits = finish(subject.model, tables.embedded[query, tokens[:, query]] + written)
+    return logits.argmax(dim=1), margin(logits, tokens[:, key]), weights[:, :, key]
 
 
 def equality(row: Sequence[int]) -> str:

@@ -36,6 +36,15 @@ class Circuits(NamedTuple):
         """The nodes of a circuit."""
         return tuple(node for i, node in enumerate(self.nodes) if circuit >> i & 1)
 
+    def spelt(self, *circuits: int) -> str:
+        """Circuits by their nodes: ``key 2 + mlp; key 3 + mlp``."""
+        return "; ".join(" + ".join(self.names(circuit)) for circuit in circuits)
+
+    @property
+    def recovered(self) -> Float[Tensor, "circuits"]:
+        """Loss recovered: 0 for the circuit without nodes, 1 for the model (Chan et al. 2022)."""
+        return (self.loss[0] - self.loss) / (self.loss[0] - self.loss[-1])
+
     def holding(self, node: str) -> Bool[Tensor, "circuits"]:
         """Which circuits hold a node."""
         bit = self.nodes.index(node)
@@ -91,6 +100,18 @@ def faithful_circuits(
             )
         )
     return torch.tensor(verdicts)
+
+
+def right_without(subject: Subject, query: int, node: str) -> int:
+    """On how many strings the model is right with one node alone at its mean.
+
+    Raises:
+        ValueError: these are not all strings of the task, or the query predicts no mirrored letter,
+            or it has no such node.
+    """
+    graph = _graph(subject, query, "mean", 0)
+    circuit = 2 ** len(graph.nodes) - 1 - 2 ** graph.nodes.index(node)
+    return int((_logits(subject.model, graph, circuit).argmax(dim=-1) == graph.wanted).sum())
 
 
 class _Graph(NamedTuple):

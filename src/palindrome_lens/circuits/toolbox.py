@@ -22,7 +22,7 @@ def readings(subject: Subject, query: int) -> dict[str, float]:
         task, model, attribution.vectors(subject, parts, query), subject.wanted(query)
     )
     follows, _ = patching.patch_paths(subject, query)["past the MLP"]
-    strange = limits.answers(model, tables, limits.wrong_letters(task, query), mirror)
+    strange = limits.answers(subject, limits.wrong_letters(task, query))
     line = estimators.walk(model, estimators.mirror_value(subject, query))
     truth = line.lead[-1] - line.lead[0]
     copied = weights.copying(subject, query, torch.zeros_like(tables.bias))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from palindrome_lens import anova
 from palindrome_lens.circuits.subject import Subject
-from palindrome_lens.circuits.tables import Tables, finish, scores, unembedded
+from palindrome_lens.circuits.tables import Tables, finish, handed_over, scores, unembedded
 
 
 class ScoreTerms(NamedTuple):
@@ -24,6 +24,15 @@ class ScoreTerms(NamedTuple):
     """Standard deviation of the effect of the key's token."""
     by_both: float
     """Standard deviation of what depends on the pair of tokens."""
+
+
+class QueryEffect(NamedTuple):
+    """What the token at a query does to the scores of the keys before it."""
+
+    spread: float
+    """Standard deviation of its effect on a score, the mean over the keys."""
+    left: float
+    """The same once what it does to all keys alike is taken out: that cancels in the softmax."""
 
 
 class Direction(NamedTuple):
@@ -47,6 +56,17 @@ def tokens_at(tokens: Int64[Tensor, "strings length"], position: int) -> Int64[T
     return tokens[:, position].unique()
 
 
+def logits(subject: Subject) -> Float[Tensor, "strings position vocab"]:
+    """What follows from the tables alone, through softmax, MLP and unembedding, on each string."""
+    _, model, tables, _ = subject
+    by_position = []
+    for query, read in enumerate(subject.read.T):
+        # (strings, heads, keys, d_model) summed over heads and keys
+        fetched = handed_over(tables, subject.read, query).sum(dim=(1, 2)) + tables.bias
+        by_position.append(finish(model, tables.embedded[query, read] + fetched))
+    return torch.stack(by_position, dim=1)
+
+
 def score_terms(
     tables: Tables, tokens: Int64[Tensor, "strings length"], query: int, key: int, head: int = 0
 ) -> ScoreTerms:
@@ -68,6 +88,17 @@ def score_terms(
     split = anova.decompose(grid, 2)
     spread = [float(split.variance(axes)) ** 0.5 for axes in ((0,), (1,), (0, 1))]
     return ScoreTerms(float(split.mean), *spread)
+
+
+def query_effect(
+    tables: Tables, tokens: Int64[Tensor, "strings length"], query: int, head: int = 0
+) -> QueryEffect:
+    """The effect of the query's token on its scores, over all tokens that can stand at the keys."""
+    at_query = tables.scores[head, query, tokens_at(tokens, query)]
+    means = [at_query[:, key, tokens_at(tokens, key)].mean(dim=1) for key in range(query)]
+    effects = torch.stack(means, dim=1)  # (tokens at the query, keys)
+    left = effects - effects.mean(dim=1, keepdim=True)
+    return QueryEffect(*(float(part.std(dim=0, correction=0).mean()) for part in (effects, left)))
 
 
 def position_scores(
@@ -174,7 +205,23 @@ def copying(
         return unembedded(model, resid_mid + mlp_out)[..., letters]
 
 
-def share_copied(logits: Float[Tensor, "query_token read written"]) -> float:
-    """The share of (query token, letter) cases in which the letter read has the largest logit."""
-    wanted = torch.arange(logits.shape[1])
-    return float((logits.argmax(dim=-1) == wanted).double().mean())
+def share_copied(*by_query: Float[Tensor, "query_token read written"]) -> float:
+    """The share of (query token, letter) cases in which the letter read has the largest logit.
+
+    With the logits of several queries, each of their cases counts once.
+    """
+    wanted = torch.arange(by_query[0].shape[1])
+    copied = torch.cat([(logits.argmax(dim=-1) == wanted).flatten() for logits in by_query])
+    return float(copied.double().mean())
+
+
+def copied(subject: Subject) -> float:
+    """The share of the cases of all queries in which the letter read has the largest logit."""
+    return share_copied(*(copying(subject, query) for query in subject.queries))
+
+
+def cosines(code: Float[Tensor, "letter d_model"]) -> Float[Tensor, "pair"]:
+    """The cosine between the codes of each pair of letters, less the mean of all letters."""
+    centred = code - code.mean(dim=0)
+    by_pair = torch.nn.functional.cosine_similarity(centred[:, None], centred[None], dim=2)
+    return by_pair[*torch.triu_indices(len(code), len(code), offset=1)]

@@ -14,11 +14,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from palindrome_lens.artifacts import Tensors
 from palindrome_lens.sae.autoencoders import (
@@ -52,6 +55,17 @@ EXTRA = {
     "jumprelu": ("b_enc", "threshold"),
 }
 """What each architecture of theirs has, one number a latent, besides W_enc, W_dec and b_dec."""
+
+
+class Answers(NamedTuple):
+    """What an autoencoder says about some samples."""
+
+    latents: Float[Tensor, "sample d_sae"]
+    rebuilt: Float[Tensor, "sample d_in"]
+
+    def unlike(self, other: "Answers") -> int:
+        """How many latents and rebuilt numbers are not the same bit by bit."""
+        return sum(int((a != b).sum()) for a, b in zip(self, other, strict=True))
 
 
 def export(autoencoder: Autoencoder, folder: Path) -> None:
@@ -120,6 +134,27 @@ def load(folder: Path, hook: str | None = None) -> Autoencoder:
         _move_centre(weights, 1 if autoencoder.centred else -1)
     autoencoder.load_state_dict(autoencoder.state_dict() | _inward(autoencoder, weights))
     return autoencoder.eval()
+
+
+def altered(
+    folder: Path, copy: Path, weights: Tensors | None = None, layout: dict[str, Any] | None = None
+) -> Path:
+    """Write a copy of an export in which some tensors or fields are others; returns the copy.
+
+    A misreading can be tried in this way: reading what says the opposite is misreading the file.
+    """
+    copy.mkdir(parents=True, exist_ok=True)
+    save_file(load_file(folder / WEIGHTS) | (weights or {}), copy / WEIGHTS)
+    said = json.loads((folder / CONFIG).read_bytes()) | (layout or {})
+    (copy / CONFIG).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    return copy
+
+
+def answers(autoencoder: Autoencoder, x: Float[Tensor, "sample d_in"]) -> Answers:
+    """What an autoencoder says about some samples, without gradients."""
+    with torch.no_grad():
+        latents = autoencoder.encode(x)
+        return Answers(latents, autoencoder.decode(latents))
 
 
 def _outward(autoencoder: Autoencoder) -> Tensors:
