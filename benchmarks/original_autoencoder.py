@@ -7,9 +7,9 @@ that two CPUs are as different as two seeds: the intervals in the chapter come f
 
 import torch
 
+from palindrome_lens.dictionary.reading import usual_numbers
 from palindrome_lens.model import ModelConfig
 from palindrome_lens.sae.autoencoders import ORIGINAL_SAE, TOPK_SAE, SAEConfig
-from palindrome_lens.sae.metrics import cross_entropy, explained_variance, firing_counts, l0
 from palindrome_lens.sae.training import flat_activations, train
 from palindrome_lens.stored import trained
 from palindrome_lens.task import Task
@@ -26,18 +26,15 @@ def measure(config: SAEConfig) -> dict[str, float]:
     seen = encode(task, make_split(task, SOLVING).train)
     data = flat_activations(model, seen, config.hook)
     autoencoder = train(config, data).autoencoder
-    everything = flat_activations(model, tokens, config.hook)
-    with torch.no_grad():
-        latents = autoencoder.encode(everything)
-        reconstruction = autoencoder.decode(latents)
-    entropy = cross_entropy(model, tokens, config.hook, autoencoder)
+    x = flat_activations(model, tokens, config.hook)
+    usual = usual_numbers(model, tokens, x, autoencoder)
     return {
-        "explained variance": explained_variance(everything, reconstruction),
-        "L0": l0(latents),
-        "above 0 per string": float((latents > 0).sum(dim=1).double().mean()),
-        "live latents": float((firing_counts(latents) > 0).sum()),
-        "positive mean": float((latents.mean(dim=0) > 0).sum()),
-        "recovered (mean)": entropy.recovered_from_mean,
+        "explained variance": usual.explained_variance,
+        "L0": usual.l0,
+        "above 0 per string": usual.above,
+        "live latents": usual.live,
+        "positive mean": usual.positive_mean,
+        "recovered (mean)": usual.recovered_from_mean,
     }
 
 

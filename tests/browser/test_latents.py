@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from browser.visits import FAULTS, MODES, leaves
 
-from palindrome_lens.pages.latents.cards import MIME
 from palindrome_lens.pages.latents.directive import COLUMNS
+from palindrome_lens.pages.latents.schema import MIME
 
 LATENTS = "book/latents.html"
 STATE = """() => ({

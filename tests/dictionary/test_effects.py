@@ -226,6 +226,22 @@ def test_an_effect_is_divided_by_position() -> None:
     assert found.flips.tolist() == [5, 0]
 
 
+def test_a_summary_is_over_the_chosen_latents() -> None:
+    effect = effects.Effect(
+        strings=torch.tensor([3, 50, 5]),
+        mean=torch.tensor([[1.0, 2.0], [70.0, 80.0], [5.0, 6.0]]),
+        worst=torch.tensor([[4.0, 9.0], [70.0, 80.0], [-1.0, 7.0]]),
+        flips=torch.tensor([[1, 2], [70, 80], [4, 8]]),
+        moved_to=torch.zeros(3, 2, 5, dtype=torch.int64),
+    )
+    first = torch.tensor([[True, False]] * 3)
+    summary = effects.summary({"ablated": effect}, first, torch.tensor([0, 2]))
+    assert summary.to_dict("index") == {
+        "ablated": {"cases": 8, "loss": 3.0, "worst": 4.0, "answers lost": 5}
+    }
+    assert [*summary.dtypes.astype(str)] == ["int64", "float64", "float64", "int64"]
+
+
 def test_the_mean_over_firing_strings_leaves_the_others_out() -> None:
     latents = torch.tensor([[2.0, 0.0, -1.0], [4.0, 0.0, 3.0]])
     assert effects.mean_firing(latents).tolist() == [3, 0, 3]

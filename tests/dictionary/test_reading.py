@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.dictionary.reading import (
     atoms,
@@ -10,8 +11,10 @@ from palindrome_lens.dictionary.reading import (
     read_rule,
     strongest_latents,
     strongest_strings,
+    usual_numbers,
 )
 from palindrome_lens.sae.autoencoders import GeluKL, SAEConfig
+from palindrome_lens.sae.training import flat_activations
 from palindrome_lens.task import Task, letters
 from palindrome_lens.tokenizer import encode
 
@@ -53,6 +56,24 @@ def test_an_encoder_direction_is_what_its_latent_listens_to_at_each_position() -
     x[0, 16 * 5 + 3] = 1
     heard = (x @ autoencoder.W_enc)[0]
     torch.testing.assert_close(found[:, 5, 3], heard.detach())
+
+
+def test_the_usual_numbers_are_counted_over_all_strings(random: TransformerBridge) -> None:
+    task = Task(alphabet="abcd", half_length=2)
+    tokens = encode(task, task.strings())
+    x = flat_activations(random, tokens, "blocks.0.hook_mlp_out")
+    config = SAEConfig(architecture="gelu-kl", d_sae=3)
+    autoencoder = GeluKL(config, x.shape[1])
+    with torch.no_grad():
+        for parameter in autoencoder.parameters():
+            parameter.zero_()
+        # Nothing is read but the biases: of the GELUs one is above 0, one below, and one 0.
+        autoencoder.b_enc.copy_(torch.tensor([1.0, -1.0, 0.0]))
+        autoencoder.b_dec.copy_(x.mean(dim=0))
+    usual = usual_numbers(random, tokens, x, autoencoder)
+    assert (usual.l0, usual.above, usual.live, usual.positive_mean) == (2, 1, 1, 1)
+    assert usual.explained_variance == pytest.approx(0, abs=1e-12)
+    assert usual.recovered_from_mean == pytest.approx(0, abs=1e-9)
 
 
 def test_the_strongest_latents_vary_most_however_large_they_are() -> None:

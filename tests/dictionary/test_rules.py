@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from palindrome_lens.dictionary.rules import Rule, description, exceptions, shortest, union
+from palindrome_lens.dictionary.rules import (
+    Rule,
+    as_frame,
+    description,
+    exceptions,
+    shortest,
+    union,
+)
 from palindrome_lens.task import Task
 
 TASK = Task(alphabet="abcde", half_length=3)
@@ -106,9 +113,19 @@ def test_the_counts_are_those_of_the_union() -> None:
     fires = support("a.c", "bbb", "d..")
     grid, rule = fires.reshape(5, 5, 5), shortest(TASK, fires, most_terms=2)
     holds = union(grid, list(rule.terms)).flatten()
+    assert torch.equal(rule.marks(), holds)
     assert (rule.support, rule.holds) == (int(fires.sum()), int(holds.sum()))
     assert rule.both == int((fires & holds).sum())
     assert rule.exceptions == exceptions(grid, list(rule.terms)) == int((fires != holds).sum())
+
+
+def test_a_frame_has_a_row_for_each_latent() -> None:
+    fires = support("a..")
+    fires[support("b.b")] = True
+    rules = {7: shortest(TASK, support("a..")), 9: shortest(TASK, fires, most_terms=1)}
+    frame = as_frame(rules)
+    assert frame.loc[7].tolist() == ["a··", 25, 1.0, 1.0, 0, True]
+    assert frame.loc[9].tolist() == ["a··", 30, 1.0, 25 / 30, 5, False]
 
 
 def test_a_rule_that_never_holds_has_precision_0() -> None:

@@ -15,12 +15,18 @@ CASE = Case(True, 0, "TopK", 3, 9, 0)
 
 
 def seen(built: HandBuilt, share: float) -> Seen:
-    dictionary = ByHand(built, share)
+    dictionary: Any = ByHand(built, share)
     x = dictionary.rest.resid.flatten(start_dim=1)
     material: Any = leaderboard.Material(built.model, TOKENS, x, None, 0.0)  # type: ignore[arg-type]
     rebuilt = dictionary.latents @ dictionary.W_dec
     return Seen(
-        material, dictionary.latents, rebuilt, dictionary.W_dec, dictionary.rules, dictionary.rest
+        material,
+        dictionary,
+        dictionary.latents,
+        rebuilt,
+        dictionary.rules,
+        dictionary.rest,
+        dictionary.chosen,
     )
 
 
@@ -63,6 +69,18 @@ def test_survivors_are_compared_letter_by_letter(
     # All survive without a weak latent, none without a strong one.
     assert needed.agree_by_chance == needed.agree
     assert spared.agree_by_chance == spared.agree
+
+
+def test_what_is_lost_without_a_latent_and_answered_without_anything(
+    handbuilt: HandBuilt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "Task", lambda: TINY)
+    monkeypatch.setattr(verdicts, "HOOK", "blocks.0.hook_resid_post")
+    by_hand = seen(handbuilt, 2.0)
+    agreed = verdicts.survivors(by_hand)
+    assert torch.equal(agreed.lost, by_hand.chosen.has)
+    # Each letter in each slot is on as many strings, and has one latent.
+    assert agreed.attention_alone == agreed.without_mlp.mean() < 1
 
 
 def test_the_shipped_table_is_about_the_setting_that_is_chosen() -> None:

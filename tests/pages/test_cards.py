@@ -4,6 +4,7 @@ import itertools
 import json
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from handbuilt import LOUDNESS, HandBuilt
@@ -12,7 +13,7 @@ from torch import Tensor
 from palindrome_lens import anova
 from palindrome_lens.dictionary import effects, rules
 from palindrome_lens.dictionary.targets import targets_of
-from palindrome_lens.pages.latents import cards
+from palindrome_lens.pages.latents import cards, schema
 from palindrome_lens.task import Task, letters
 from palindrome_lens.tokenizer import encode
 
@@ -43,7 +44,7 @@ class ByHand:
 
 
 @pytest.fixture(scope="module")
-def collected(handbuilt: HandBuilt) -> list[cards.Card]:
+def collected(handbuilt: HandBuilt) -> list[schema.Card]:
     hook = "blocks.0.hook_resid_post"
     rest = effects.rest_of(handbuilt.model, TOKENS, hook)
     x = rest.resid.flatten(start_dim=1)
@@ -69,7 +70,7 @@ def collected(handbuilt: HandBuilt) -> list[cards.Card]:
 
 
 @pytest.mark.parametrize("latent", range(8))
-def test_a_card_says_what_was_put_in(collected: list[cards.Card], latent: int) -> None:
+def test_a_card_says_what_was_put_in(collected: list[schema.Card], latent: int) -> None:
     slot, letter = KEYS[latent]
     card = collected[latent]
     name = letter + "·" if slot == 0 else "·" + letter
@@ -81,7 +82,7 @@ def test_a_card_says_what_was_put_in(collected: list[cards.Card], latent: int) -
     assert [int(n) for n in card["histogram"].split()] == [0] * 15 + [4]
 
 
-def test_effects_are_on_target_and_the_letter_is_written(collected: list[cards.Card]) -> None:
+def test_effects_are_on_target_and_the_letter_is_written(collected: list[schema.Card]) -> None:
     for card in collected[:8]:
         clamped = card["effects"]["at its largest"]
         assert (clamped["strings"], clamped["wrote"], clamped["on_flips"]) == (12, 12, 12)
@@ -92,7 +93,7 @@ def test_effects_are_on_target_and_the_letter_is_written(collected: list[cards.C
 
 
 def test_the_strongest_strings_hold_the_letter_and_are_read_at_its_query(
-    collected: list[cards.Card],
+    collected: list[schema.Card],
 ) -> None:
     for (slot, letter), card in zip(KEYS, collected, strict=False):
         assert len(card["strongest"]) == 4
@@ -103,14 +104,14 @@ def test_the_strongest_strings_hold_the_letter_and_are_read_at_its_query(
             assert lost == [100 if p == QUERY[slot] else 0 for p in range(6)]
 
 
-def test_a_dead_latent_has_an_atom_and_nothing_else(collected: list[cards.Card]) -> None:
+def test_a_dead_latent_has_an_atom_and_nothing_else(collected: list[schema.Card]) -> None:
     dead = collected[8]
     assert (dead["latent"], dead["support"]) == (8, 0)
     assert not {"rule", "effects", "strongest", "histogram", "together"} & dead.keys()
     assert dead["atom"].startswith("100 0 0 ")
 
 
-def test_latents_of_one_slot_exclude_each_other(collected: list[cards.Card]) -> None:
+def test_latents_of_one_slot_exclude_each_other(collected: list[schema.Card]) -> None:
     others = {other["latent"] for other in collected[0]["together"]}
     # Each of the others in its slot correlates with −1/3; those of the other slot, with 0.
     assert not others & {1, 2, 3}
@@ -126,7 +127,8 @@ def test_correlations_are_numpys_and_0_for_the_dead() -> None:
     latents[:, 2] = 0
     found = cards.correlations(latents)
     kept = [0, 1, 3]
-    torch.testing.assert_close(found[kept][:, kept], torch.corrcoef(latents[:, kept].T))
+    expected = torch.from_numpy(numpy.corrcoef(latents[:, kept].numpy(), rowvar=False))
+    torch.testing.assert_close(found[kept][:, kept], expected)
     assert found[2].abs().sum() == found[:, 2].abs().sum() == 0
 
 
@@ -154,7 +156,7 @@ def test_what_is_meant_leaves_out_the_free_positions() -> None:
     assert found.off.int().tolist() == [[0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 1]]
 
 
-def test_cards_are_stored_as_json(collected: list[cards.Card]) -> None:
-    bundle: dict[str, Any] = cards.Latents(TINY, collected)._repr_mimebundle_()
-    assert json.loads(json.dumps(bundle[cards.MIME])) == {"positions": 6, "cards": collected}
+def test_cards_are_stored_as_json(collected: list[schema.Card]) -> None:
+    bundle: dict[str, Any] = schema.Latents(TINY, collected)._repr_mimebundle_()
+    assert json.loads(json.dumps(bundle[schema.MIME])) == {"positions": 6, "cards": collected}
     assert bundle["text/plain"] == "9 latents, each with a card of its own."

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from palindrome_lens.pages.latents import cards
 from palindrome_lens.pages.latents import directive as latents
+from palindrome_lens.pages.latents import schema
 
 ALIVE = {
     "latent": 0,
@@ -67,7 +67,7 @@ def test_every_row_has_an_address_of_its_own() -> None:
 
 
 def notebook(path: Path, *kept: Any) -> None:
-    outputs = [{"data": {cards.MIME: stored(card)}} for card in kept]
+    outputs = [{"data": {schema.MIME: stored(card)}} for card in kept]
     cell = {"cell_type": "code", "outputs": [{"name": "stdout"}, *outputs]}
     path.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, cell]}), encoding="utf-8")
 
@@ -82,7 +82,7 @@ def test_the_cards_are_those_of_the_last_notebook_that_has_some(tmp_path: Path) 
 
 def test_in_its_notebook_the_cards_are_a_sentence() -> None:
     content = {"cards": [ALIVE, DEAD]}
-    data: Any = SimpleNamespace(mime_type=cards.MIME, content=content)
+    data: Any = SimpleNamespace(mime_type=schema.MIME, content=content)
     renderer: Any = None
     (sentence,) = latents.LatentsNote.handle_mime(renderer, data, False) or []
     assert sentence.astext() == "2 latents, each with a card of its own."

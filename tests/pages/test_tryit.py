@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from palindrome_lens.pages.latents import cards
+from palindrome_lens.pages.latents import schema
 from palindrome_lens.pages.tryit import directive as tryit
 from palindrome_lens.pages.tryit.weights import MIME, Weights, as_lists
 
@@ -23,7 +23,7 @@ def test_the_weights_of_all_notebooks_stand_in_one_script(tmp_path: Path) -> Non
     model, means = {"name": "model", "tensors": {}}, {"name": "means", "tensors": {}}
     latents = {"positions": 6, "cards": [{"latent": 3, "rule": "<b>··"}, {"latent": 4}]}
     paths = [
-        notebook(tmp_path / "02_b.ipynb", **{MIME: means, cards.MIME: latents}),
+        notebook(tmp_path / "02_b.ipynb", **{MIME: means, schema.MIME: latents}),
         notebook(tmp_path / "01_a.ipynb", **{MIME: model}),
     ]
     script = tryit.data_script(paths)

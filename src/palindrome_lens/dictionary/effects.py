@@ -7,11 +7,12 @@ the model goes on with: the activations x, whose error of reconstruction then st
 reconstruction itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
+from pandas import DataFrame
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -208,6 +209,30 @@ def divided(effect: Effect, on_target: Bool[Tensor, "d_sae position"]) -> Split:
         worst.masked_fill(~on_target.any(dim=1), 0.0),
         (effect.flips * on_target).sum(dim=1),
     )
+
+
+def summary(
+    effects: Mapping[str, Effect],
+    at: Bool[Tensor, "d_sae position"],
+    latents: Int64[Tensor, "chosen"],
+) -> DataFrame:
+    """What each intervention does to the chosen latents at some positions of each: a row by name.
+
+    Returns:
+        columns ``cases``, the pairs of a string and a latent that is changed on it; ``loss``, its
+        change in nats for each prediction, mean over the latents; ``worst``, the largest rise of
+        any case; ``answers lost``, right before and wrong after.
+    """
+    rows = {}
+    for name, effect in effects.items():
+        part = divided(effect, at)
+        rows[name] = {
+            "cases": int(effect.strings[latents].sum()),
+            "loss": float(part.mean[latents].mean()),
+            "worst": float(part.worst[latents].max()),
+            "answers lost": int(part.flips[latents].sum()),
+        }
+    return DataFrame(rows.values(), index=[*rows])
 
 
 def direct_logits(

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.sae import metrics
 from palindrome_lens.sae.autoencoders import Autoencoder
 from palindrome_lens.task import Task
 
@@ -20,6 +22,45 @@ def encoder_directions(
 def atoms(autoencoder: Autoencoder, n_positions: int) -> Float[Tensor, "d_sae position d_model"]:
     """What each latent writes: its decoder direction, one vector per position."""
     return autoencoder.W_dec.detach().reshape(autoencoder.d_sae, n_positions, -1)
+
+
+class Usual(NamedTuple):
+    """The numbers that one asks of an autoencoder before reading it, over all strings."""
+
+    explained_variance: float
+    l0: float
+    """Latents that are not 0, per string."""
+    live: int
+    """Latents that are above 0 on some string."""
+    positive_mean: int
+    """Latents whose mean is above 0: what the original notebook counted, on one batch."""
+    recovered_from_mean: float
+    """Of the cross-entropy (:class:`~palindrome_lens.sae.splicing.CrossEntropy`)."""
+    recovered_from_zero: float
+    above: float
+    """Latents that are above 0, per string."""
+
+
+def usual_numbers(
+    model: TransformerBridge,
+    tokens: Int64[Tensor, "strings length"],
+    x: Float[Tensor, "strings d_in"],
+    autoencoder: Autoencoder,
+) -> Usual:
+    """Ask them of an autoencoder of whole strings, whose activations are ``x``."""
+    with torch.no_grad():
+        latents = autoencoder.encode(x)
+        rebuilt = autoencoder.decode(latents)
+    entropy = metrics.cross_entropy(model, tokens, autoencoder.config.hook, autoencoder)
+    return Usual(
+        metrics.explained_variance(x, rebuilt),
+        metrics.l0(latents),
+        int((latents > 0).any(dim=0).sum()),
+        int((latents.mean(dim=0) > 0).sum()),
+        entropy.recovered_from_mean,
+        entropy.recovered_from_zero,
+        float((latents > 0).sum(dim=1).double().mean()),
+    )
 
 
 def strongest_latents(latents: Float[Tensor, "strings d_sae"], n: int) -> Int64[Tensor, "n"]:

@@ -7,10 +7,12 @@ for what it gets wrong: its *description* is the rule together with the list of 
 1, and naming a string that the rule gets wrong costs as many letters as a string has slots.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool
+from pandas import DataFrame
 from torch import Tensor
 
 from palindrome_lens.task import Task
@@ -66,6 +68,10 @@ class Rule(NamedTuple):
         """
         return 2 * self.terms[0].sum(dim=1) <= len(self.alphabet)
 
+    def marks(self) -> Bool[Tensor, "strings"]:
+        """On which of all strings the rule holds, in the order of ``Task.strings``."""
+        return torch.stack([_box(list(term)) for term in self.terms]).any(dim=0).flatten()
+
     @property
     def text(self) -> str:
         """``a··``: a in the first slot; ``·[ae]·``: a or e in the second; ``[^a]··``: any but a.
@@ -73,6 +79,16 @@ class Rule(NamedTuple):
         Terms are joined by ``or``.
         """
         return " or ".join(_written(term, self.alphabet) for term in self.terms)
+
+
+def as_frame(rules: Mapping[int, Rule]) -> DataFrame:
+    """One row for each latent, by its number: its rule, the strings on which it fires, and how well
+    the two agree."""
+    columns = ["rule", "strings", "precision", "recall", "exceptions", "exact"]
+    rows = [
+        (r.text, r.support, r.precision, r.recall, r.exceptions, r.exact) for r in rules.values()
+    ]
+    return DataFrame(rows, index=[*rules], columns=columns)
 
 
 def cost(term: Term) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,6 +20,7 @@ from palindrome_lens.dictionary.letters import Letters
 from palindrome_lens.dictionary.rules import Rule
 from palindrome_lens.dictionary.targets import targets_of
 from palindrome_lens.sae import choosing, leaderboard, metrics, standings
+from palindrome_lens.sae.autoencoders import Autoencoder
 from palindrome_lens.sae.contestants import Run, Setting
 from palindrome_lens.sae.leaderboard import Material, Transformer
 from palindrome_lens.task import Task
@@ -40,6 +41,11 @@ class Case(NamedTuple):
     level: float
     d_sae: int
     seed: int
+
+    @property
+    def run(self) -> Run:
+        """The autoencoder."""
+        return Run(*self[2:])
 
 
 class Numbers(NamedTuple):
@@ -94,36 +100,51 @@ class Seen(NamedTuple):
     """One dictionary on all strings, and what was read off it."""
 
     material: Material
+    sae: Autoencoder
     latents: Float[Tensor, "strings d_sae"]
     rebuilt: Float[Tensor, "strings d_in"]
-    W_dec: Float[Tensor, "d_sae d_in"]
     rules: dict[int, Rule]
     """Of every latent that fires."""
     rest: Rest
     """The model with the reconstruction in place."""
+    chosen: Letters
+
+    @property
+    def W_dec(self) -> Float[Tensor, "d_sae d_in"]:
+        return self.sae.W_dec.detach()
 
 
 def look(case: Case) -> Seen:
     """Encode all strings, and read the shortest rule off every latent that fires."""
     transformer = Transformer(case.transformer, case.trained)
-    run = Run(*case[2:])
     material = leaderboard.material(transformer)
-    sae = leaderboard.autoencoder(run, transformer)
+    sae = leaderboard.autoencoder(case.run, transformer)
     with torch.no_grad():
         latents = sae.encode(material.x)
         rebuilt = sae.decode(latents)
     fires = latents > 0
     live = fires.any(dim=0).nonzero()[:, 0].tolist()
     read_off = {latent: rules.shortest(Task(), fires[:, latent]) for latent in live}
-    rest = effects.rest_of(material.model, material.tokens, run.config.hook, rebuilt)
-    return Seen(material, latents, rebuilt, sae.W_dec.detach(), read_off, rest)
+    rest = effects.rest_of(material.model, material.tokens, HOOK, rebuilt)
+    chosen = letters.letter_latents(Task(), read_off)
+    return Seen(material, sae, latents, rebuilt, read_off, rest, chosen)
 
 
 def measure(case: Case) -> Numbers:
     """All numbers of a case; random directions are drawn with the autoencoder's seed."""
     task, seen = Task(), look(case)
-    chosen = letters.letter_latents(task, seen.rules)
-    agreed = survivors(seen, chosen)
+    chosen, agreed = seen.chosen, survivors(seen)
+    at_random = letters.alike_at_random(seen.rest, seen.W_dec, case.seed)
+    raised, random_raised = (
+        int(letters.raised_most(task, seen.rest, directions, chosen).sum())
+        for directions in (seen.W_dec, at_random)
+    )
+    whole = effects.rest_of(seen.material.model, seen.material.tokens, HOOK)
+    stretch = 1 / metrics.shrinkage(seen.material.x, seen.rebuilt)
+    error_kept, stretched = (
+        int(letters.answers_lost(whole, factor * seen.latents, seen.W_dec, chosen).sum())
+        for factor in (1.0, stretch)
+    )
     levels = effects.mean_firing(seen.latents)
     swaps = letters.swapped(task, seen.rest, seen.latents, seen.W_dec, chosen, levels)
     swap_cases = int(swaps.cases.sum())
@@ -133,22 +154,23 @@ def measure(case: Case) -> Numbers:
         single=len(chosen.latents),
         pairs=len(set(zip(chosen.slots.tolist(), chosen.letters.tolist(), strict=True))),
         fired=int((seen.latents[:, chosen.latents] > 0).sum()),
-        **_ablated(task, seen, chosen, case.seed),
+        **_ablated(task, seen, at_random),
         agree=agreed.agree,
         agree_by_chance=agreed.by_chance,
-        **_error_kept(seen, chosen),
+        error_kept=error_kept,
+        stretched=stretched,
         swap_cases=swap_cases,
         swapped=int(swaps.alone.sum()) / swap_cases,
         rivals_on=int(swaps.with_rivals.sum()) / swap_cases,
         nothing=int(swaps.nothing.sum()) / swap_cases,
-        **_raised(task, seen, chosen, case.seed),
+        raised=raised,
+        random_raised=random_raised,
     )
 
 
-def _ablated(task: Task, seen: Seen, chosen: Letters, seed: int) -> dict[str, int]:
+def _ablated(task: Task, seen: Seen, at_random: Float[Tensor, "d_sae d_in"]) -> dict[str, int]:
     """What is lost without a latent, and without a random direction, on target and elsewhere."""
-    targets = targets_of(task, seen.rules, len(seen.W_dec))
-    at_random = letters.alike_at_random(seen.rest, seen.W_dec, seed)
+    chosen, targets = seen.chosen, targets_of(task, seen.rules, len(seen.W_dec))
     numbers: dict[str, int] = {}
     for prefix, directions in (("", seen.W_dec), ("random_", at_random)):
         effect = effects.ablate(seen.rest, seen.latents, directions)
@@ -166,44 +188,31 @@ def _ablated(task: Task, seen: Seen, chosen: Letters, seed: int) -> dict[str, in
 class Survivors(NamedTuple):
     """Which letters are mostly still answered, in two ways of taking something away."""
 
+    lost: Bool[Tensor, "single string"]
+    """Where the answer is right, and wrong without the latent."""
     without_latent: Float[Tensor, "single"]
     """Share of the strings with the letter that are answered without its latent."""
     without_mlp: Float[Tensor, "single"]
     """The same with the whole MLP at its mean."""
+    attention_alone: float
+    """Share of all mirrored letters that are answered then."""
     agree: int
     by_chance: float
 
 
-def survivors(seen: Seen, chosen: Letters) -> Survivors:
+def survivors(seen: Seen) -> Survivors:
     """Compare the letters that survive without their latent with those that survive the MLP's."""
+    chosen, x = seen.chosen, seen.material.x
     lost = letters.answers_lost(seen.rest, seen.latents, seen.W_dec, chosen)
-    x = seen.material.x
     empty = effects.rest_of(seen.material.model, seen.material.tokens, HOOK, x.mean(0).expand_as(x))
     shares = letters.still_answered(lost, chosen), letters.answered(empty, chosen)
     mostly = torch.stack([share > 0.5 for share in shares])  # way, single
     chance = mostly.double().mean(dim=1)
     agree = int((mostly[0] == mostly[1]).sum())
     by_chance = float((chance.prod() + (1 - chance).prod()) * len(chosen.latents))
-    return Survivors(*shares, agree, by_chance)
-
-
-def _error_kept(seen: Seen, chosen: Letters) -> dict[str, int]:
-    whole = effects.rest_of(seen.material.model, seen.material.tokens, HOOK)
-    stretch = 1 / metrics.shrinkage(seen.material.x, seen.rebuilt)
-    kept, stretched = (
-        int(letters.answers_lost(whole, factor * seen.latents, seen.W_dec, chosen).sum())
-        for factor in (1.0, stretch)
-    )
-    return {"error_kept": kept, "stretched": stretched}
-
-
-def _raised(task: Task, seen: Seen, chosen: Letters, seed: int) -> dict[str, int]:
-    at_random = letters.alike_at_random(seen.rest, seen.W_dec, seed)
-    counts = [
-        int(letters.raised_most(task, seen.rest, directions, chosen).sum())
-        for directions in (seen.W_dec, at_random)
-    ]
-    return {"raised": counts[0], "random_raised": counts[1]}
+    mirrored = list(Task().mirrored_positions)
+    alone = (empty.answer == empty.wanted)[:, mirrored].double().mean()
+    return Survivors(lost, *shares, float(alone), agree, by_chance)
 
 
 def cases(setting: Setting) -> list[Case]:

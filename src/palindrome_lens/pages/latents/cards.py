@@ -1,11 +1,6 @@
-"""Everything known about each latent, one card for each: what the browser of latents shows.
+"""Everything known about each latent, one card for each: what the browser of latents shows."""
 
-The types here are the schema of the page. A notebook stores cards with ``Latents``, and the
-directive reads them.
-"""
-
-from collections.abc import Sequence
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,127 +10,24 @@ from torch import Tensor
 from palindrome_lens.dictionary import effects
 from palindrome_lens.dictionary.effects import Effect, Pairs, Rest
 from palindrome_lens.dictionary.rules import Rule
-from palindrome_lens.dictionary.targets import targets_of, wrote
+from palindrome_lens.dictionary.targets import Targets, targets_of, wrote
+from palindrome_lens.pages.latents.schema import (
+    Card,
+    DirectLogits,
+    EffectRow,
+    Neighbour,
+    Partner,
+    Strongest,
+    TokenLogit,
+)
 from palindrome_lens.sae.metrics import Dictionary
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import vocabulary
 
-MIME = "application/vnd.palindrome-lens.latents.v1+json"
 BINS = 16
 STRONGEST = 6
 NEAREST = 3
 TOKENS = 3
-
-Numbers = str
-"""Many whole numbers as one text, with spaces between: a notebook gives each entry of a list a line
-of its own."""
-
-
-class Neighbour(TypedDict):
-    """Another latent, and its cosine or its correlation with this one."""
-
-    latent: int
-    similarity: float
-
-
-class TokenLogit(TypedDict):
-    """What is added to the logit of a token."""
-
-    token: str
-    logit: float
-
-
-class DirectLogits(TypedDict):
-    """The tokens that an atom raises and lowers most at a position."""
-
-    position: int
-    up: list[TokenLogit]
-    down: list[TokenLogit]
-
-
-class Strongest(TypedDict):
-    """A string on which a latent is strong: its free letters, and what each position adds.
-
-    ``lost`` holds the percentage of the activation that is lost without each position.
-    """
-
-    letters: str
-    activation: float
-    lost: Numbers
-
-
-class EffectRow(TypedDict):
-    """What an intervention does: changes of the loss in nats, and answers lost ("flips")."""
-
-    strings: int
-    on_mean: float
-    on_worst: float
-    on_flips: int
-    off_mean: float
-    off_worst: float
-    off_flips: int
-    wrote: NotRequired[int]
-    """For a rule about one slot: how many answers became a letter of the rule."""
-
-
-class Partner(TypedDict):
-    """The latent with which a latent interacts most."""
-
-    latent: int
-    strings: int
-    interaction: float
-    joint_flips: int
-
-
-class Card(TypedDict):
-    """One latent. What is not required, a dead latent lacks."""
-
-    latent: int
-    support: int
-    atom: Numbers
-    """Percent, position by position."""
-    reference: str
-    reference_cosine: float
-    similar: list[Neighbour]
-    similar_cosine: float
-    logits: DirectLogits
-    rule: NotRequired[str]
-    precision: NotRequired[float]
-    recall: NotRequired[float]
-    exceptions: NotRequired[int]
-    queries: NotRequired[list[int]]
-    largest: NotRequired[float]
-    mean: NotRequired[float]
-    histogram: NotRequired[Numbers]
-    strongest: NotRequired[list[Strongest]]
-    together: NotRequired[list[Neighbour]]
-    partner: NotRequired[Partner | None]
-    effects: NotRequired[dict[str, EffectRow]]
-
-
-class Stored(TypedDict):
-    """What a notebook stores for the page."""
-
-    positions: int
-    cards: list[Card]
-
-
-class Latents:
-    """The cards of all latents, stored as JSON for the page that browses them.
-
-    The notebook itself shows only how many there are.
-    """
-
-    def __init__(self, task: Task, cards: Sequence[Card]) -> None:
-        self.stored: Stored = {"positions": task.n_positions, "cards": list(cards)}
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return {MIME: self.stored, "text/plain": sentence(self.stored)}
-
-
-def sentence(stored: Stored) -> str:
-    """What is shown where the page is not."""
-    return f"{len(stored['cards'])} latents, each with a card of its own."
 
 
 class Evidence(NamedTuple):
@@ -157,68 +49,77 @@ def collect(task: Task, rest: Rest, evidence: Evidence) -> list[Card]:
     Rounded to three significant digits, or to whole percents of the largest where there are many
     numbers, so that the page stays light and is the same on every machine.
     """
-    d_sae = evidence.latents.shape[1]
-    targets = targets_of(task, evidence.rules, d_sae)
-    atoms = F.normalize(evidence.dictionary.W_dec.detach(), dim=1)
-    cosines = atoms @ atoms.T
-    together = correlations(evidence.latents)
-    split = {
-        name: (effects.divided(effect, targets.on), effects.divided(effect, targets.off))
+    W_dec, latents, rules = evidence.dictionary.W_dec.detach(), evidence.latents, evidence.rules
+    targets = targets_of(task, rules, len(W_dec))
+    atoms = F.normalize(W_dec, dim=1)
+    similar, together = atoms @ atoms.T, correlations(latents)
+    reference = F.normalize(evidence.reference.flatten(end_dim=1), dim=1)
+    alike = atoms @ reference.T  # (latents, slots and letters)
+    direct = effects.direct_logits(rest, W_dec)
+    means = effects.mean_firing(latents)
+    changed = {
+        name: _effect_rows(effect, targets, wrote(task, effect, rules))
         for name, effect in evidence.interventions.items()
     }
-    written = {
-        name: wrote(task, effect, evidence.rules) for name, effect in evidence.interventions.items()
-    }
-    direct = effects.direct_logits(rest, evidence.dictionary.W_dec)
     cards = []
-    for latent in range(d_sae):
+    for latent, atom in enumerate(atoms.unflatten(1, rest.resid.shape[1:])):
         queries = targets.on[latent].nonzero()[:, 0].tolist()
-        atom = atoms[latent].reshape(rest.resid.shape[1:])
         position = queries[0] if queries else int(atom.norm(dim=1).argmax())
-        reference, cosine = _nearest_reference(task, evidence.reference, atoms[latent])
+        neighbours = nearest(similar, latent)
         card: Card = {
             "latent": latent,
-            "support": int((evidence.latents[:, latent] > 0).sum()),
+            "support": int((latents[:, latent] > 0).sum()),
             "atom": _percents(atom),
-            "reference": reference,
-            "reference_cosine": cosine,
-            "similar": nearest(cosines, latent),
-            "similar_cosine": _short(cosines[latent].index_fill(0, torch.tensor(latent), -1).max()),
+            "reference": _name(task, int(alike[latent].argmax())),
+            "reference_cosine": _short(alike[latent].max()),
+            "similar": neighbours,
+            "similar_cosine": neighbours[0]["similarity"],
             "logits": _logits(task, position, direct[latent, position]),
         }
-        if latent in evidence.rules:
-            _add_rule(card, evidence.rules[latent], queries)
-            _add_activations(card, task, evidence)
-            card["together"] = nearest(together, latent)
-            card["partner"] = partner(evidence.pairs, latent)
-            card["effects"] = {
-                name: _effect(evidence.interventions[name], latent, *parts)
-                for name, parts in split.items()
+        if rule := rules.get(latent):
+            card |= {
+                "rule": rule.text,
+                "precision": _short(rule.precision),
+                "recall": _short(rule.recall),
+                "exceptions": rule.exceptions,
+                "queries": queries,
+                "largest": _short(latents[:, latent].max()),
+                "mean": _short(means[latent]),
+                "histogram": _joined(histogram(latents[:, latent])),
+                "strongest": _strongest(task, evidence, latent, rule.support),
+                "together": nearest(together, latent),
+                "partner": partner(evidence.pairs, latent),
+                "effects": {name: rows[latent] for name, rows in changed.items()},
             }
-            for name, answers in written.items():
-                if latent in answers:
-                    card["effects"][name]["wrote"] = answers[latent]
         cards.append(card)
     return cards
 
 
-def _add_rule(card: Card, rule: Rule, queries: list[int]) -> None:
-    card["rule"] = rule.text
-    card["precision"], card["recall"] = _short(rule.precision), _short(rule.recall)
-    card["exceptions"] = rule.exceptions
-    card["queries"] = queries
+def _effect_rows(effect: Effect, targets: Targets, answers: dict[int, int]) -> list[EffectRow]:
+    """One row for each latent, with its entry in ``answers`` where it has one."""
+    on, off = (effects.divided(effect, mask) for mask in targets)
+    rows: list[EffectRow] = [
+        {
+            "strings": int(strings),
+            "on_mean": _short(on.mean[latent]),
+            "on_worst": _short(on.worst[latent]),
+            "on_flips": int(on.flips[latent]),
+            "off_mean": _short(off.mean[latent]),
+            "off_worst": _short(off.worst[latent]),
+            "off_flips": int(off.flips[latent]),
+        }
+        for latent, strings in enumerate(effect.strings)
+    ]
+    for latent, number in answers.items():
+        rows[latent]["wrote"] = number
+    return rows
 
 
-def _add_activations(card: Card, task: Task, evidence: Evidence) -> None:
-    latent = card["latent"]
-    activation = evidence.latents[:, latent]
-    values, chosen = activation.topk(min(STRONGEST, card["support"]))
+def _strongest(task: Task, evidence: Evidence, latent: int, support: int) -> list[Strongest]:
+    values, chosen = evidence.latents[:, latent].topk(min(STRONGEST, support))
     lost = contributions(evidence.dictionary, evidence.x, chosen, latent, task.n_positions)
     strings = task.strings()
-    card["largest"] = _short(activation.max())
-    card["mean"] = _short(effects.mean_firing(activation[:, None])[0])
-    card["histogram"] = _joined(histogram(activation))
-    card["strongest"] = [
+    return [
         {
             "letters": strings[i][1 : 1 + task.half_length],
             "activation": _short(value),
@@ -228,23 +129,10 @@ def _add_activations(card: Card, task: Task, evidence: Evidence) -> None:
     ]
 
 
-def _effect(effect: Effect, latent: int, on: effects.Split, off: effects.Split) -> EffectRow:
-    return {
-        "strings": int(effect.strings[latent]),
-        "on_mean": _short(on.mean[latent]),
-        "on_worst": _short(on.worst[latent]),
-        "on_flips": int(on.flips[latent]),
-        "off_mean": _short(off.mean[latent]),
-        "off_worst": _short(off.worst[latent]),
-        "off_flips": int(off.flips[latent]),
-    }
-
-
 def histogram(activation: Float[Tensor, "strings"]) -> list[int]:
     """How many firing strings fall in each of 16 equal parts between 0 and the largest."""
     on = activation[activation > 0]
-    part = (on / on.max() * BINS).floor().clamp(max=BINS - 1).long()
-    return torch.bincount(part, minlength=BINS).tolist()
+    return torch.histc(on, BINS, 0, float(on.max())).int().tolist()
 
 
 def contributions(
@@ -283,10 +171,7 @@ def nearest(similarity: Float[Tensor, "d_sae d_sae"], latent: int) -> list[Neigh
 
 def correlations(latents: Float[Tensor, "strings d_sae"]) -> Float[Tensor, "d_sae d_sae"]:
     """Pearson's correlation of two latents' activations over all strings; 0 if one is dead."""
-    centred = latents - latents.mean(dim=0)
-    norms = centred.norm(dim=0)
-    product = norms[:, None] * norms
-    return (centred.T @ centred) / product.where(product > 0, 1.0)
+    return torch.corrcoef(latents.T).nan_to_num(0.0)
 
 
 def partner(pairs: Pairs, latent: int) -> Partner | None:
@@ -305,13 +190,10 @@ def partner(pairs: Pairs, latent: int) -> Partner | None:
     }
 
 
-def _nearest_reference(
-    task: Task, reference: Float[Tensor, "slot letter d_in"], atom: Float[Tensor, "d_in"]
-) -> tuple[str, float]:
-    cosines = F.normalize(reference, dim=-1) @ atom
-    slot, letter = divmod(int(cosines.argmax()), len(task.alphabet))
-    name = "".join(task.alphabet[letter] if s == slot else "·" for s in range(task.half_length))
-    return name, _short(cosines[slot, letter])
+def _name(task: Task, feature: int) -> str:
+    """A pair of a slot and a letter, counted slot by slot, as ``··m``."""
+    slot, letter = divmod(feature, len(task.alphabet))
+    return "·" * slot + task.alphabet[letter] + "·" * (task.half_length - 1 - slot)
 
 
 def _logits(task: Task, position: int, added: Float[Tensor, "vocab"]) -> DirectLogits:

@@ -1,6 +1,6 @@
 """The page that browses latents: the directive ``{latents}``, and what it writes.
 
-The cards of the latents are stored in the output of a notebook (``cards.Latents``). Here they
+The cards of the latents are stored in the output of a notebook (``schema.Latents``). Here they
 become a plain table, which is all that a reader without scripts sees, and the JSON from which
 ``latents.js`` makes search, sorting and a detailed view of each latent.
 """
@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from claimbook.markup import assets
 from claimbook.markup.renderers import PRIORITY, contents, inert
-from palindrome_lens.pages.latents.cards import MIME, Card, Stored, sentence
+from palindrome_lens.pages.latents.schema import MIME, Card, Stored, sentence
 
 if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
