@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
+from pandas import DataFrame
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -109,6 +110,23 @@ def direct_logit_attribution(
             shares[name] = lead(task, model.unembed(centred) - nothing, wanted)
         shares["constant"] = lead(task, model.unembed(norm.bias.expand_as(whole)), wanted)
     return shares
+
+
+def shares(subject: Subject, query: int, by_key: bool = False) -> DataFrame:
+    """:func:`direct_logit_attribution` of a query: a row for each string, a column for each part.
+
+    Args:
+        by_key: each key apart, ``key 0`` and so on, in place of ``mirror`` and ``others``.
+    """
+    parts = parts_of(subject.tables, subject.read, query)
+    added = vectors(subject, parts, query)
+    if by_key:
+        del added["mirror"], added["others"]
+        weighted = torch.einsum("shk, shkd -> ksd", parts.weights, parts.values)
+        added |= {f"key {key}": value for key, value in enumerate(weighted)}
+    wanted = subject.wanted(query)
+    by_part = direct_logit_attribution(subject.task, subject.model, added, wanted)
+    return DataFrame({name: share.numpy() for name, share in by_part.items()})
 
 
 def donors(

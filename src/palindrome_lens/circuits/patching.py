@@ -5,6 +5,7 @@ The nodes are those of :mod:`~palindrome_lens.circuits.scrubbing` and the MLP's 
 
 import torch
 from jaxtyping import Bool, Float, Int64
+from pandas import DataFrame
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -50,6 +51,26 @@ def patch(
                 outcome[name][slot, shift - 1, 0] = answer == targets(tokens)[other, query]
                 outcome[name][slot, shift - 1, 1] = answer != before
     return outcome
+
+
+def tally(subject: Subject, query: int) -> DataFrame:
+    """The pairs of :func:`patch`, counted: a row for each node and for the ``mlp``.
+
+    Of the pairs that differ in the mirrored letter, ``changed`` counts those whose answer changed,
+    ``follows`` those whose answer is then the second string's, and ``third`` those whose answer
+    became neither string's. ``by_other`` counts the changed answers of all other pairs.
+    """
+    slot, rows = subject.task.slot_of(query), {}
+    for name, outcome in patch(subject, query).items():
+        # (slot,) each
+        follows, changed = outcome.sum(dim=(1, 3)).T
+        third = (outcome[:, :, 1] & ~outcome[:, :, 0]).sum(dim=(1, 2))
+        by_other = changed.sum() - changed[slot]
+        counts = (changed[slot], follows[slot], third[slot], by_other)
+        rows[name] = [int(count) for count in counts]
+    return DataFrame.from_dict(
+        rows, orient="index", columns=["changed", "follows", "third", "by_other"]
+    )
 
 
 def _answers(
