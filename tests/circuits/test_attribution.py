@@ -146,6 +146,12 @@ def test_the_shares_by_key_are_those_of_all_keys_apart(
     assert by_key.sum(axis=1).tolist() == pytest.approx(whole.sum(axis=1).tolist(), abs=1e-12)
 
 
+def test_mean_shares_are_over_strings_and_queries(random: TransformerBridge) -> None:
+    by_query = [attribution.shares(subject(TINY, random), q) for q in TINY.mirrored_positions]
+    wanted = torch.cat([torch.tensor(frame["mlp"].to_numpy()) for frame in by_query]).mean()
+    assert attribution.mean_shares(subject(TINY, random))["mlp"] == pytest.approx(float(wanted))
+
+
 def test_the_audit_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
     task, model, tables = handbuilt.task, handbuilt.model, tabulate(handbuilt.model)
     tokens = encode(task, task.strings())

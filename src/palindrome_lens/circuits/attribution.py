@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
-from pandas import DataFrame
+from pandas import DataFrame, Series
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -127,6 +127,11 @@ def shares(subject: Subject, query: int, by_key: bool = False) -> DataFrame:
     wanted = subject.wanted(query)
     by_part = direct_logit_attribution(subject.task, subject.model, added, wanted)
     return DataFrame({name: share.numpy() for name, share in by_part.items()})
+
+
+def mean_shares(subject: Subject) -> Series:
+    """The mean of :func:`shares` over all strings and queries, by part."""
+    return sum(shares(subject, query).mean() for query in subject.queries) / len(subject.queries)
 
 
 def donors(

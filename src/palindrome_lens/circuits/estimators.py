@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from scipy.stats import spearmanr
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -74,8 +74,9 @@ class Line(NamedTuple):
     """Slope of the lead where the value moves on its path through the MLP alone, in nats."""
     past: Float[Tensor, "point strings"]
     """Slope of the lead where it moves on the path past the MLP alone."""
-    wrong: Int64[Tensor, "point"]
-    """(String, donor) pairs in which the slope has another sign than what the swap costs."""
+    wrong: Float[Tensor, "point"]
+    """Share of the (string, other donor) pairs in which the slope has another sign than what the
+    swap costs."""
 
     @property
     def rise(self) -> Float[Tensor, "strings"]:
@@ -171,7 +172,7 @@ def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] 
     if model.cfg.act_fn != "relu":
         raise ValueError(f"Slopes are written out for ReLU; this MLP has {model.cfg.act_fn}.")
     points = [0.0, *sorted(between), 1.0]
-    pieces, wrong = [], torch.zeros(len(points), dtype=torch.int64)
+    pieces, wrong = [], torch.zeros(len(points), dtype=torch.float64)
     for part in _chunks(value):
         end = (part.rest + part.own).unsqueeze(1)
         step = part.own.unsqueeze(1) - part.donors
@@ -185,7 +186,8 @@ def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] 
         pieces.append(torch.stack(means, dim=1))
         # [quantity point strings]
     lead, through, past = torch.cat(pieces, dim=-1)
-    return Line(torch.tensor(points, dtype=torch.float64), lead, through, past, wrong)
+    n_pairs = max(1, len(value.own) * (value.donors.shape[1] - 1))
+    return Line(torch.tensor(points).to(lead), lead, through, past, wrong / n_pairs)
 
 
 def measure(subject: Subject, query: int, between: Sequence[float] = ()) -> Bench:
