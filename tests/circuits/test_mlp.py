@@ -152,7 +152,6 @@ def test_what_a_support_says_of_a_neuron() -> None:
     support = mlp.Support(shares)
     assert support.ever_on.tolist() == [False, True, True, True]
     assert support.decided.tolist() == [False, True, True, False]
-    assert support.breadth.tolist() == [0, 1, 2, 1]
 
 
 def test_neurons_serve_the_letters_that_a_loop_finds(random: TransformerBridge) -> None:

@@ -14,12 +14,7 @@ from pandas import DataFrame, Series
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.scrubbing import (
-    Node,
-    Parts,
-    parts_of,
-    slots,
-)
+from palindrome_lens.circuits.scrubbing import Node, Parts, parts_of, slots
 from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import mlp_out, normalized
 from palindrome_lens.task import Task, inputs, letters, targets
@@ -146,11 +141,7 @@ def donors(
     return inputs(tokens)[(free[:, fixed] == free[0, fixed]).all(dim=1)]
 
 
-def audit(
-    subject: Subject,
-    query: int,
-    part: str,
-) -> Effects:
+def audit(subject: Subject, query: int, part: str) -> Effects:
     """The effect of one of ``PARTS`` at a query on every string, exactly and by the estimators.
 
     Values are replaced under the string's own attention weights. The MLP's donors are the outputs

@@ -137,10 +137,7 @@ class Bench(NamedTuple):
     what it divides by at the own value; means over the strings."""
 
 
-def mirror_value(
-    subject: Subject,
-    query: int,
-) -> MirrorValue:
+def mirror_value(subject: Subject, query: int) -> MirrorValue:
     """Read the value at the mirror and all its donors off the tables.
 
     Raises:

@@ -80,11 +80,6 @@ class Support(NamedTuple):
         """The neurons that are ever on and that the mirrored letter alone switches."""
         return self.ever_on & ((self.shares == 0) | (self.shares == 1)).all(dim=0)
 
-    @property
-    def breadth(self) -> Int64[Tensor, "neuron"]:
-        """The number of letters on all of whose strings each neuron is on."""
-        return (self.shares == 1).sum(dim=0)
-
 
 class Overlap(NamedTuple):
     """What sets of neurons have in common, as numbers of neurons."""
@@ -98,11 +93,7 @@ class Overlap(NamedTuple):
     """Neurons to be expected in all, had sets of these sizes been drawn at random."""
 
 
-def site(
-    subject: Subject,
-    query: int,
-    stream: Stream = "whole",
-) -> Site:
+def site(subject: Subject, query: int, stream: Stream = "whole") -> Site:
     """The MLP at a query of a model with one layer.
 
     Args:

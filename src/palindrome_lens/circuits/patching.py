@@ -18,10 +18,7 @@ from palindrome_lens.task import Task, inputs, targets
 PATHS = ("through the MLP", "past the MLP", "both")
 
 
-def patch(
-    subject: Subject,
-    query: int,
-) -> dict[str, Bool[Tensor, "slot shift outcome strings"]]:
+def patch(subject: Subject, query: int) -> dict[str, Bool[Tensor, "slot shift outcome strings"]]:
     """Activation patching on all ordered pairs of strings that differ in one letter.
 
     One node, or the output of the ``mlp``, is taken from the second string of the pair.
@@ -95,10 +92,7 @@ def _other(task: Task, slot: int, shift: int) -> Int64[Tensor, "strings"]:
     return everything + ((digit + shift) % base - digit) * place
 
 
-def patch_embeddings(
-    subject: Subject,
-    query: int,
-) -> Int64[Tensor, "outcome slot position"]:
+def patch_embeddings(subject: Subject, query: int) -> Int64[Tensor, "outcome slot position"]:
     """Activation patching of ``resid_pre`` at one position, on the pairs of :func:`patch`.
 
     The position then asks, is looked at and is read as in the second string.
@@ -129,10 +123,7 @@ def patch_embeddings(
     return outcome
 
 
-def patch_paths(
-    subject: Subject,
-    query: int,
-) -> dict[str, Int64[Tensor, "outcome"]]:
+def patch_paths(subject: Subject, query: int) -> dict[str, Int64[Tensor, "outcome"]]:
     """Path patching (Goldowsky-Dill et al. 2023) of the mirror value, on every other letter.
 
     The value of a string that differs in the mirrored letter alone is put in on one of the two
