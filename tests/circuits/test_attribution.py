@@ -1,6 +1,7 @@
 """Attribution against edits of the running model, and a circuit that is known."""
 
 import functools
+import itertools
 
 import pytest
 import torch
@@ -121,10 +122,34 @@ def test_the_shares_add_up_to_the_lead_of_the_running_model(
     whole_stream = torch.stack(list(added.values())).sum(dim=0)[6]
     torch.testing.assert_close(whole_stream, cache["hook_resid_post"][query])
     # Past the frozen scale a share is linear: the share of the MLP is what its removal costs.
+    framed = attribution.shares(subject(TINY, random), query)
+    assert list(framed) == list(shares)
+    for name, share in shares.items():
+        assert framed[name].tolist() == share.tolist(), name
     scale = cache["ln_final.hook_scale"][query]
     moved = cache["hook_mlp_out"][query]
     share = (moved - moved.mean()) / scale * random.ln_final.weight @ random.unembed.weight.T
     torch.testing.assert_close(shares["mlp"][6], lead_of(share, int(STRINGS[6, query + 1])))
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_the_shares_by_key_are_those_of_all_keys_apart(
+    random: TransformerBridge, query: int
+) -> None:
+    whole, by_key = (
+        attribution.shares(subject(TINY, random), query, by_key=apart) for apart in (False, True)
+    )
+    mirror = f"key {TINY.mirror_position(query)}"
+    assert by_key[mirror].tolist() == pytest.approx(whole["mirror"].tolist(), abs=1e-12)
+    others = by_key[[f"key {k}" for k in range(query + 1)]].sum(axis=1) - by_key[mirror]
+    assert others.tolist() == pytest.approx(whole["others"].tolist(), abs=1e-12)
+    assert by_key.sum(axis=1).tolist() == pytest.approx(whole.sum(axis=1).tolist(), abs=1e-12)
+
+
+def test_mean_shares_are_over_strings_and_queries(random: TransformerBridge) -> None:
+    by_query = [attribution.shares(subject(TINY, random), q) for q in TINY.mirrored_positions]
+    wanted = torch.cat([torch.tensor(frame["mlp"].to_numpy()) for frame in by_query]).mean()
+    assert attribution.mean_shares(subject(TINY, random))["mlp"] == pytest.approx(float(wanted))
 
 
 def test_the_audit_reads_the_handbuilt_model(handbuilt: HandBuilt) -> None:
@@ -177,6 +202,22 @@ def test_patching_agrees_with_the_running_model(random: TransformerBridge, query
                 answer = int(random(inputs(STRINGS[[own]]))[0, query].argmax())
             follows = answer == int(STRINGS[donor, query + 1])
             assert found[part][slot, shift, :, own].tolist() == [follows, answer != before], part
+
+
+@pytest.mark.parametrize("query", TINY.mirrored_positions)
+def test_a_tally_counts_the_pairs(random: TransformerBridge, query: int) -> None:
+    slot = TINY.slot_of(query)
+    tally = patching.tally(subject(TINY, random), query)
+    for name, outcome in patching.patch(subject(TINY, random), query).items():
+        counts = dict.fromkeys(tally.columns, 0)
+        for at, shift, string in itertools.product(range(2), range(3), range(16)):
+            follows, changed = outcome[at, shift, :, string].tolist()
+            counts["by_other"] += changed and at != slot
+            counts["changed"] += changed and at == slot
+            counts["follows"] += follows and at == slot
+            counts["third"] += changed and not follows and at == slot
+        assert tally.loc[name].to_dict() == counts
+    assert (tally.loc["mlp"] > 0).all()
 
 
 def answer_with(model: TransformerBridge, own: int, query: int, hooks: dict[str, Tensor]) -> int:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from handbuilt import HandBuilt, build
@@ -13,8 +14,9 @@ from palindrome_lens.circuits.emergence import (
     halves,
     reached,
     record,
+    rises,
     transplanted_loss,
-    width,
+    transplants,
 )
 from palindrome_lens.circuits.patterns import patterns
 from palindrome_lens.evaluation import evaluate
@@ -36,20 +38,19 @@ def fresh(seed: int) -> TransformerBridge:
 def test_the_handbuilt_model_looks_at_the_mirror_and_copies(handbuilt: HandBuilt) -> None:
     task = handbuilt.task
     tokens = encode(task, task.strings())
-    found = record(task, [fresh(0), handbuilt.model], tokens)
+    found = record(task, {0: fresh(0), 9: handbuilt.model}, tokens)
     assert found.attention.shape == (2, 2)
     assert (found.attention[1] > 0.999).all() and (found.attention[0] < 0.9).all()
     assert found.copied[1].tolist() == [1.0, 1.0]
     torch.testing.assert_close(
         halves(task, handbuilt.model, tokens), torch.stack([found.attention[1], found.copied[1]])
     )
-    assert found.advantage[1].tolist() == pytest.approx([12.0, 12.0], rel=1e-3)
     assert found.solved.tolist() == [int(evaluate(fresh(0), tokens).solved(task).sum()), 16]
 
 
 def test_the_record_is_what_the_model_itself_shows() -> None:
     model = fresh(1)
-    found = record(TINY, [fresh(0), model], STRINGS)
+    found = record(TINY, {0: fresh(0), 5: model}, STRINGS)
     own = patterns(model, STRINGS)[:, 0]
     torch.testing.assert_close(found.pattern[1], own.mean(dim=0), rtol=0, atol=1e-12)
     mirrors = {q: TINY.mirror_position(q) for q in TINY.mirrored_positions}
@@ -57,6 +58,13 @@ def test_the_record_is_what_the_model_itself_shows() -> None:
     assert found.attention[1].tolist() == pytest.approx(wanted, abs=1e-12)
     loss = evaluate(model, STRINGS).loss.mean(dim=0)
     torch.testing.assert_close(found.loss[1], loss, rtol=0, atol=1e-12)
+    curves = found.curves(TINY)
+    assert list(curves.index) == [0, 5] and list(curves["loss"]) == [2, 3, 4, 5]
+    assert curves.loc[5, "loss"].tolist() == found.loss[1, 2:].tolist()
+    for i, q in enumerate(TINY.mirrored_positions):
+        assert curves["mirror attention", q].tolist() == found.attention[:, i].tolist()
+        assert curves["letters copied", q].tolist() == found.copied[:, i].tolist()
+    assert curves["strings solved", "all"].tolist() == found.solved.tolist()
 
 
 def test_a_model_transplanted_into_itself_is_the_model() -> None:
@@ -88,24 +96,36 @@ def _without_queries() -> TransformerBridge:
     return blind
 
 
-RAMP = torch.tensor([0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0], dtype=torch.float64)
-STEPS = [0, 10, 20, 30, 40, 50, 60]
+def test_transplants_go_both_ways() -> None:
+    early, late, finished = fresh(0), fresh(1), fresh(2)
+    losses = transplants(TINY, {4: early, 7: late}, finished, STRINGS)
+    assert list(losses.index) == [(4, 3), (4, 4), (7, 3), (7, 4)]
+    for step, model in ((4, early), (7, late)):
+        looking = transplanted_loss(TINY, model, finished, STRINGS)
+        rest = transplanted_loss(TINY, finished, model, STRINGS)
+        assert losses.loc[step].looking.tolist() == looking.tolist()
+        assert losses.loc[step].rest.tolist() == rest.tolist()
+        assert not torch.allclose(looking, rest)
+
+
+RAMP = pd.Series([0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0], index=[0, 10, 20, 30, 40, 50, 60])
 
 
 @pytest.mark.parametrize("curve", [RAMP, 3 - 2 * RAMP])
-def test_the_width_of_a_known_ramp_up_or_down(curve: torch.Tensor) -> None:
-    assert [reached(STEPS, curve, share) for share in (0.1, 0.5, 0.9)] == [20, 30, 50]
-    assert width(STEPS, curve) == 30
+def test_the_rise_of_a_known_ramp_up_or_down(curve: pd.Series) -> None:
+    assert [reached(curve, share) for share in (0.1, 0.5, 0.9)] == [20, 30, 50]
 
 
 def test_a_jump_has_no_width() -> None:
-    assert width([0, 5, 7], torch.tensor([0.2, 0.2, 0.9])) == 0
+    jump = pd.Series([0.2] * 6 + [0.9], index=RAMP.index)
+    found = rises(pd.DataFrame({"ramp": RAMP, "jump": jump}))
+    assert found.loc["ramp"].to_dict() == {"tenth": 20, "half": 30, "nine_tenths": 50, "width": 30}
+    assert found.loc["jump"].to_dict() == {"tenth": 60, "half": 60, "nine_tenths": 60, "width": 0}
 
 
-@pytest.mark.parametrize("curve", [torch.ones(7), RAMP[:-1]])
-def test_a_curve_that_goes_nowhere_is_refused(curve: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="one value for each step and an end unlike its start"):
-        reached(STEPS, curve, 0.5)
+def test_a_curve_that_goes_nowhere_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs an end unlike its start"):
+        reached(0 * RAMP, 0.5)
 
 
 def test_a_course_is_that_of_the_checkpoints_and_is_kept(
@@ -116,7 +136,11 @@ def test_a_course_is_that_of_the_checkpoints_and_is_kept(
     recipe = Recipe(steps=20, batch_size=5, warmup=2, test_fraction=0.25, seed=3)
     at_checkpoints = checkpoints(TINY, config, recipe, steps).values()
     wanted = torch.stack([halves(TINY, model, STRINGS) for model in at_checkpoints])
-    torch.testing.assert_close(course(TINY, config, recipe, steps), wanted, rtol=0, atol=1e-12)
+    curves = course(TINY, config, recipe, steps)
+    assert list(curves.index) == steps
+    for half, name in enumerate(("mirror attention", "letters copied")):
+        found = torch.tensor(curves[name].to_numpy())
+        torch.testing.assert_close(found, wanted[:, half], rtol=0, atol=1e-12)
     assert not torch.equal(wanted[0], wanted[2])
     monkeypatch.setattr(emergence, "train", None)
-    assert torch.equal(course(TINY, config, recipe, steps), course(TINY, config, recipe, steps))
+    assert course(TINY, config, recipe, steps).equals(curves)

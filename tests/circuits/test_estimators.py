@@ -93,6 +93,8 @@ def test_the_line_agrees_with_autograd(normalization: str | None, query: int) ->
             torch.testing.assert_close(line.through[i, own], through_slope)
     mean = line.through[[0, 4]].mean(dim=0) + line.past[[0, 4]].mean(dim=0)
     torch.testing.assert_close(line.slope(0.0, 1.0), mean)
+    inner = line.through[[1, 3]].mean(dim=0)
+    torch.testing.assert_close(line.slope(0.25, 0.75, path="through"), inner)
 
 
 def test_pairs_in_which_a_slope_has_the_wrong_sign() -> None:
@@ -115,7 +117,7 @@ def test_pairs_in_which_a_slope_has_the_wrong_sign() -> None:
                 place = (middle - (1 - point) * step).requires_grad_()
                 (slope,) = torch.autograd.grad(lead(place, place), place)
                 wrong[i] += float(slope @ step) * lost < 0
-    assert line.wrong.tolist() == wrong
+    assert line.wrong.tolist() == [count / (16 * 3) for count in wrong]
     assert min(wrong) > 0
 
 
@@ -123,8 +125,14 @@ def test_pairs_in_which_a_slope_has_the_wrong_sign() -> None:
 def test_slopes_add_up_to_what_is_gained(query: int) -> None:
     points = estimators.midpoints(64)
     line = estimators.walk(model_of("LN"), read("LN", query), points)
-    gained = line.lead[-1] - line.lead[0]
-    torch.testing.assert_close(line.slope(*points), gained, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(line.slope(*points), line.rise, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(line.trapezoidal(), line.rise, rtol=0.02, atol=0.02)
+
+
+def test_the_trapezoidal_rule_weighs_points_by_the_gaps_beside_them() -> None:
+    line = estimators.walk(model_of("LN"), read("LN", QUERIES[0]), [0.25, 0.5])
+    weights = torch.tensor([1, 2, 3, 2], dtype=torch.float64) / 8
+    torch.testing.assert_close(line.trapezoidal(), weights @ (line.through + line.past))
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -151,17 +159,16 @@ def test_without_layer_norm_the_path_past_the_mlp_is_linear() -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_bench_agrees_with_the_audit(query: int) -> None:
-    model = model_of("LN")
-    result = estimators.measure(model, read("LN", query))
-    audited = attribution.audit(subject(TINY, model), query, "mirror")
+    result = estimators.measure(subject(TINY, model_of("LN")), query)
+    audited = attribution.audit(subject(TINY, model_of("LN")), query, "mirror")
     torch.testing.assert_close(result.truth, audited.resample)
     for mine, name in (("zero", "zero"), ("mean", "mean"), ("own end", "gradient"), ("dla", "dla")):
         torch.testing.assert_close(result.estimates[mine], getattr(audited, name))
 
 
 def test_each_estimate_is_what_its_name_says() -> None:
-    model, value = model_of("LN"), read("LN", QUERIES[0])
-    result = estimators.measure(model, value, POINTS)
+    model, query = model_of("LN"), QUERIES[0]
+    result = estimators.measure(subject(TINY, model), query, POINTS)
     assert set(result.estimates) == set(estimators.ESTIMATORS)
     ends = (result.estimates["own end"] + result.estimates["donor end"]) / 2
     torch.testing.assert_close(result.estimates["both ends"], ends)
@@ -172,7 +179,15 @@ def test_each_estimate_is_what_its_name_says() -> None:
     apart = line.through[-1].abs() + line.past[-1].abs()
     torch.testing.assert_close(result.estimates["paths apart"], apart)
     assert not torch.allclose(result.estimates["mean donor"], result.estimates["donor end"])
-    assert "one point" not in estimators.measure(model, value).estimates
+    assert "one point" not in estimators.measure(subject(TINY, model), query).estimates
+    value = read("LN", query)
+    for name, scales in estimators.HELD.items():
+        gradient = estimators.held_gradient(model, value, scales)
+        torch.testing.assert_close(result.held[name], gradient)
+    torch.testing.assert_close(result.reached, estimators.reached(model, value))
+    at_own = estimators.last_scale(model, value.rest + value.own)
+    at_mean = estimators.last_scale(model, value.rest + value.donors.mean(dim=1))
+    assert result.shrunk == pytest.approx(float(at_mean.sum() / at_own.sum()))
 
 
 def test_the_gradient_at_the_mean_donor() -> None:
@@ -189,8 +204,7 @@ def test_the_gradient_at_the_mean_donor() -> None:
 def test_nothing_is_lost_through_the_mlp_of_the_handbuilt_model(handbuilt: HandBuilt) -> None:
     tables = tabulate(handbuilt.model)
     for query in QUERIES:
-        value = estimators.mirror_value(Subject(TINY, handbuilt.model, tables, STRINGS), query)
-        result = estimators.measure(handbuilt.model, value)
+        result = estimators.measure(Subject(TINY, handbuilt.model, tables, STRINGS), query)
         assert float(result.truth.min()) > 1
         assert float(result.paths["through"].abs().max()) < 1e-3
         torch.testing.assert_close(result.paths["past"], result.truth, rtol=1e-3, atol=1e-3)
@@ -266,6 +280,9 @@ def test_a_verdict() -> None:
     reverse = estimators.judge(-truth, truth)
     assert (reverse.wrong, reverse.mean) == (1.0, -1.0)
     assert reverse.rank == pytest.approx(-1.0)
+    both = estimators.judged([(truth, truth), (-truth, truth)])
+    assert (both.wrong, both.mean) == ([0.0, 1.0], [1.0, -1.0])
+    assert both.rank == pytest.approx([1.0, -1.0])
 
 
 def test_midpoints() -> None:

@@ -78,6 +78,7 @@ def linear_site(n_strings: int = 40) -> mlp.Site:
         matrix,
         read.mean(dim=0),
         torch.zeros(n_strings, dtype=torch.int64),
+        query=3,
     )
 
 
@@ -86,25 +87,41 @@ def test_an_affine_layer_is_fitted_without_remainder(random: TransformerBridge) 
     fit = mlp.affine(random, [place])
     assert fit.explained == pytest.approx(1, abs=1e-12)
     whole = mlp.answers(random, place, torch.ones(16, dtype=torch.bool))
-    torch.testing.assert_close(fit.answers[0].loss, whole.loss, rtol=0, atol=1e-9)
+    torch.testing.assert_close(fit.answers.loss, whole.loss, rtol=0, atol=1e-9)
     bent = place._replace(moved=place.moved.abs())
     assert mlp.affine(random, [bent]).explained < 0.9
 
 
 def test_a_shared_map_is_no_better_than_a_map_for_each(random: TransformerBridge) -> None:
-    table = tabulate(random)
-    places = [mlp.site(Subject(TINY, random, table, STRINGS), q) for q in TINY.mirrored_positions]
-    own = [mlp.affine(random, [place]) for place in places]
-    shared = mlp.affine(random, places)
-    assert len(shared.answers) == len(places)
-    assert shared.explained <= max(fit.explained for fit in own) + 1e-9
+    places = mlp.sites(subject(TINY, random))
+    each = [mlp.affine(random, [place]) for place in places]
+    own, shared = mlp.affine(random, places), mlp.affine(random, places, shared=True)
+    assert own.explained == pytest.approx(sum(fit.explained for fit in each) / len(each))
+    losses = torch.cat([fit.answers.loss for fit in each])
+    torch.testing.assert_close(own.answers.loss, losses)
+    assert len(shared.answers.right) == len(places) * len(STRINGS)
+    assert shared.explained <= max(fit.explained for fit in each) + 1e-9
+    assert not torch.allclose(shared.answers.loss, own.answers.loss)
+
+
+def test_all_answers_are_those_at_each_query(random: TransformerBridge) -> None:
+    places, kept = mlp.sites(subject(TINY, random), "mirror"), torch.arange(64) % 2 == 0
+    assert [place.query for place in places] == list(TINY.mirrored_positions)
+    together = mlp.all_answers(random, places, kept)
+    first, second = (
+        mlp.answers(random, mlp.site(subject(TINY, random), q, "mirror"), kept)
+        for q in TINY.mirrored_positions
+    )
+    assert torch.equal(together.margin, torch.cat([first.margin, second.margin]))
+    n_right = int(first.right.sum() + second.right.sum())
+    assert together.share_right == pytest.approx(n_right / 2 / len(STRINGS))
 
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
 def test_dealt_letters_are_written_for_others(random: TransformerBridge, query: int) -> None:
     place = mlp.site(subject(TINY, random), query)
     order = [2, 0, 3, 1]
-    swapped = mlp.dealt(TINY, place, query, order)
+    swapped = mlp.dealt(TINY, place, order)
     letters_of = dict(zip(TINY.alphabet, (TINY.alphabet[i] for i in order), strict=True))
     strings = TINY.strings()
     for i, text in enumerate(strings):
@@ -115,18 +132,52 @@ def test_dealt_letters_are_written_for_others(random: TransformerBridge, query: 
         assert torch.equal(swapped.moved[i], place.moved[other])
         assert swapped.wanted[i] == place.wanted[other]
     assert torch.equal(swapped.read, place.read)
-    same = mlp.dealt(TINY, place, query, range(4))
-    assert all(torch.equal(a, b) for a, b in zip(same, place, strict=True))
+    same = mlp.dealt(TINY, place, range(4))
+    assert all(torch.equal(a, b) for a, b in zip(same[:-1], place[:-1], strict=True))
 
 
-def test_supports_count_the_strings_with_a_letter(random: TransformerBridge) -> None:
+def test_a_support_counts_the_strings_with_a_letter(random: TransformerBridge) -> None:
     query = TINY.mirrored_positions[1]
     place = mlp.site(subject(TINY, random), query)
-    shares = mlp.supports(subject(TINY, random), place, query)
+    shares = mlp.support(subject(TINY, random), place).shares
     post = random.run_with_cache(inputs(STRINGS))[1]["blocks.0.mlp.hook_post"][:, query]
     for i, letter in enumerate(TINY.alphabet):
         rows = [n for n, text in enumerate(TINY.strings()) if text[query + 1] == letter]
         assert shares[i].tolist() == (post[rows] > 0).double().mean(dim=0).tolist()
+
+
+def test_what_a_support_says_of_a_neuron() -> None:
+    # By neuron: never on; on for one letter; on for two; also switched by something else.
+    shares = torch.tensor([[0.0, 1, 1, 1], [0, 0, 1, 0.5]])
+    support = mlp.Support(shares)
+    assert support.ever_on.tolist() == [False, True, True, True]
+    assert support.decided.tolist() == [False, True, True, False]
+
+
+def test_neurons_serve_the_letters_that_a_loop_finds(random: TransformerBridge) -> None:
+    query = TINY.mirrored_positions[0]
+    place = mlp.site(subject(TINY, random), query)
+    shares = mlp.support(subject(TINY, random), place).shares
+    ids = sorted({int(token) for token in STRINGS[:, 1]})
+    with torch.no_grad():
+        centred = place.writes - place.writes.mean(dim=1, keepdim=True)
+        logits = random.unembed(centred * random.ln_final.weight)[:, ids] - random.unembed.bias[ids]
+    wanted = []
+    for shift in range(64):
+        served = [
+            bool(shares[int(logits[(neuron - shift) % 64].argmax()), neuron] == 1)
+            for neuron in range(64)
+            if (shares[:, neuron] == 1).any()
+        ]
+        wanted.append(sum(served) / len(served))
+    assert mlp.serving(subject(TINY, random), place) == pytest.approx(wanted)
+    assert len(set(wanted)) > 2
+
+
+def test_what_known_sets_share() -> None:
+    sets = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0]]).bool()
+    assert mlp.overlap(sets)[:4] == ([2, 2, 3], [1, 2, 2], 1, 3)
+    assert mlp.overlap(sets).by_luck == pytest.approx(4 * 2 / 4 * 2 / 4 * 3 / 4)
 
 
 def known_sites(model: TransformerBridge, needs: list[list[int]], n: int) -> list[mlp.Site]:
@@ -146,7 +197,8 @@ def known_sites(model: TransformerBridge, needs: list[list[int]], n: int) -> lis
         moved[string, group] = 1.0
     rest = -target.expand(len(needs), -1).clone()
     writes = 2 * target.expand(n, -1).clone()
-    return [mlp.Site(rest, rest, moved, writes, torch.zeros(n), torch.full((len(needs),), wanted))]
+    ids = torch.full((len(needs),), wanted)
+    return [mlp.Site(rest, rest, moved, writes, torch.zeros(n), ids, query=3)]
 
 
 def sufficient(needs: list[list[int]], kept: set[int]) -> bool:
@@ -180,6 +232,7 @@ def test_a_model_that_errs_cannot_be_reduced(handbuilt: HandBuilt) -> None:
     places = known_sites(handbuilt.model, [*NEEDS, []], 6)
     with pytest.raises(ValueError, match="wrong somewhere with all of its neurons"):
         mlp.reduced(handbuilt.model, places, range(6))
+    assert mlp.minimal_sets(handbuilt.model, places).tolist() == []
 
 
 def test_too_many_neurons_are_not_enumerated(handbuilt: HandBuilt) -> None:

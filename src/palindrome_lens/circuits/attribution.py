@@ -10,15 +10,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
+from pandas import DataFrame, Series
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.scrubbing import (
-    Node,
-    Parts,
-    parts_of,
-    slots,
-)
+from palindrome_lens.circuits.scrubbing import Node, Parts, parts_of, slots
 from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import mlp_out, normalized
 from palindrome_lens.task import Task, inputs, letters, targets
@@ -111,6 +107,28 @@ def direct_logit_attribution(
     return shares
 
 
+def shares(subject: Subject, query: int, by_key: bool = False) -> DataFrame:
+    """:func:`direct_logit_attribution` of a query: a row for each string, a column for each part.
+
+    Args:
+        by_key: each key apart, ``key 0`` and so on, in place of ``mirror`` and ``others``.
+    """
+    parts = parts_of(subject.tables, subject.read, query)
+    added = vectors(subject, parts, query)
+    if by_key:
+        del added["mirror"], added["others"]
+        weighted = torch.einsum("shk, shkd -> ksd", parts.weights, parts.values)
+        added |= {f"key {key}": value for key, value in enumerate(weighted)}
+    wanted = subject.wanted(query)
+    by_part = direct_logit_attribution(subject.task, subject.model, added, wanted)
+    return DataFrame({name: share.numpy() for name, share in by_part.items()})
+
+
+def mean_shares(subject: Subject) -> Series:
+    """The mean of :func:`shares` over all strings and queries, by part."""
+    return sum(shares(subject, query).mean() for query in subject.queries) / len(subject.queries)
+
+
 def donors(
     task: Task, tokens: Int64[Tensor, "strings length"], query: int, node: Node
 ) -> Int64[Tensor, "donors position"]:
@@ -123,11 +141,7 @@ def donors(
     return inputs(tokens)[(free[:, fixed] == free[0, fixed]).all(dim=1)]
 
 
-def audit(
-    subject: Subject,
-    query: int,
-    part: str,
-) -> Effects:
+def audit(subject: Subject, query: int, part: str) -> Effects:
     """The effect of one of ``PARTS`` at a query on every string, exactly and by the estimators.
 
     Values are replaced under the string's own attention weights. The MLP's donors are the outputs

@@ -1,12 +1,13 @@
 """What the mechanism looked like during training: one record over a series of checkpoints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
+from pandas import DataFrame, Index, MultiIndex, Series
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -14,7 +15,7 @@ from palindrome_lens import artifacts
 from palindrome_lens.circuits import tables
 from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import Tables, finish, handed_over, tabulate
-from palindrome_lens.circuits.weights import advantage, copying, share_copied
+from palindrome_lens.circuits.weights import copying, share_copied
 from palindrome_lens.evaluation import evaluate, position_loss
 from palindrome_lens.model import ModelConfig, hooked
 from palindrome_lens.task import Task, inputs
@@ -25,6 +26,7 @@ from palindrome_lens.training import Recipe, train
 class Record(NamedTuple):
     """Models along training, over a set of strings; ``mirrored`` are the mirrored positions."""
 
+    steps: list[int]
     loss: Float[Tensor, "checkpoint position"]
     """Mean cross-entropy in nats."""
     solved: Int64[Tensor, "checkpoint"]
@@ -33,18 +35,36 @@ class Record(NamedTuple):
     """The mean attention pattern of the first head."""
     attention: Float[Tensor, "checkpoint mirrored"]
     """Mean weight on the mirror position."""
-    advantage: Float[Tensor, "checkpoint mirrored"]
-    """Mean lead of the mirror position's score over the best other score."""
     copied: Float[Tensor, "checkpoint mirrored"]
     """Share of letters that would be copied if attention were all on the mirror position."""
 
+    def curves(self, task: Task) -> DataFrame:
+        """By step (row), curve and position (columns); ``loss`` where the target is determined."""
+        mirrored, determined = task.mirrored_positions, range(task.half_length, task.n_positions)
+        by_position = {
+            "loss": (determined, self.loss[:, list(determined)]),
+            "mirror attention": (mirrored, self.attention),
+            "letters copied": (mirrored, self.copied),
+            "strings solved": (["all"], self.solved.unsqueeze(1)),
+        }
+        names = [(name, p) for name, (positions, _) in by_position.items() for p in positions]
+        values = torch.cat([columns.double() for _, columns in by_position.values()], dim=1)
+        return _by_step(self.steps, names, values)
+
+
+def _by_step(
+    steps: Sequence[int], names: Sequence[tuple[str, object]], values: Float[Tensor, "step curve"]
+) -> DataFrame:
+    columns = MultiIndex.from_tuples(names, names=["curve", "position"])
+    return DataFrame(values.numpy(), Index(steps, name="step"), columns)
+
 
 def record(
-    task: Task, models: Sequence[TransformerBridge], tokens: Int64[Tensor, "strings length"]
+    task: Task, models: Mapping[int, TransformerBridge], tokens: Int64[Tensor, "strings length"]
 ) -> Record:
-    """Measure each model in turn."""
-    rows = [_measure(task, model, tokens) for model in models]
-    return Record(*(torch.stack(column) for column in zip(*rows, strict=True)))
+    """Measure the model of each step."""
+    rows = [_measure(task, model, tokens) for model in models.values()]
+    return Record(list(models), *(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
 def halves(
@@ -60,11 +80,11 @@ def halves(
     return torch.stack([torch.stack(looking), torch.tensor(copied, dtype=torch.float64)])
 
 
-def course(
-    task: Task, config: ModelConfig, recipe: Recipe, steps: Sequence[int]
-) -> Float[Tensor, "step half mirrored"]:
-    """:func:`halves` at these ascending steps of a training, which then stops; from the store, or
-    trained on the spot."""
+def course(task: Task, config: ModelConfig, recipe: Recipe, steps: Sequence[int]) -> DataFrame:
+    """The curves of looking and copying at these ascending steps of a training, which then stops.
+
+    They are found in the store, or trained on the spot, and come as in :meth:`Record.curves`.
+    """
     tokens = encode(task, task.strings())
 
     def make() -> artifacts.Tensors:
@@ -87,7 +107,10 @@ def course(
         "recipe": recipe.model_dump(mode="json"),
         "steps": list(steps),
     }
-    return artifacts.find_or_make("course", made_from, __name__, make)["halves"]
+    by_step = artifacts.find_or_make("course", made_from, __name__, make)["halves"]
+    halves_named = ("mirror attention", "letters copied")
+    names = [(name, q) for name in halves_named for q in task.mirrored_positions]
+    return _by_step(steps, names, by_step.flatten(1))
 
 
 def _measure(
@@ -101,7 +124,6 @@ def _measure(
         result.solved(task).sum(),
         pattern.mean(dim=0),
         looking,
-        torch.stack([advantage(subject, query).mean() for query in subject.queries]),
         copied,
     ]
 
@@ -136,20 +158,39 @@ def transplanted_loss(
     return torch.stack(losses)
 
 
-def reached(steps: Sequence[int], values: Float[Tensor, "checkpoint"], share: float) -> int:
-    """The first of the steps at which a curve has made a share of its way from start to end.
+def transplants(
+    task: Task,
+    models: Mapping[int, TransformerBridge],
+    finished: TransformerBridge,
+    tokens: Int64[Tensor, "strings length"],
+) -> DataFrame:
+    """:func:`transplanted_loss` by step and query, with a finished model.
+
+    Of the step's model is the attention (``looking``), or all but the attention (``rest``).
+    """
+    rows = MultiIndex.from_product([models, task.mirrored_positions], names=["step", "query"])
+    looking = [transplanted_loss(task, model, finished, tokens) for model in models.values()]
+    rest = [transplanted_loss(task, finished, model, tokens) for model in models.values()]
+    losses = torch.stack([torch.cat(looking), torch.cat(rest)], dim=1)
+    return DataFrame(losses.numpy(), rows, ["looking", "rest"])
+
+
+def reached(curve: Series, share: float) -> int:
+    """The first of its steps at which a curve has made a share of its way from start to end.
 
     The curve may rise or fall. The answer is a checkpoint, so it is late by up to one interval.
 
     Raises:
-        ValueError: the curve ends where it began, or its length differs from that of the steps.
+        ValueError: the curve ends where it began.
     """
-    if len(steps) != len(values) or values[0] == values[-1]:
-        raise ValueError("A curve needs one value for each step and an end unlike its start.")
-    way = (values - values[0]) / (values[-1] - values[0])
-    return steps[int((way >= share).nonzero()[0, 0])]
+    start, end = curve.iloc[0], curve.iloc[-1]
+    if start == end:
+        raise ValueError("A curve needs an end unlike its start.")
+    return int(curve.index[(curve - start) / (end - start) >= share][0])
 
 
-def width(steps: Sequence[int], values: Float[Tensor, "checkpoint"]) -> int:
-    """Steps between 10 % and 90 % of a curve's way from start to end."""
-    return reached(steps, values, 0.9) - reached(steps, values, 0.1)
+def rises(curves: DataFrame) -> DataFrame:
+    """When each curve has made 10, 50 and 90 % of its way, and the steps from 10 to 90 %."""
+    shares = {"tenth": 0.1, "half": 0.5, "nine_tenths": 0.9}
+    steps = {name: curves.apply(reached, share=share) for name, share in shares.items()}
+    return DataFrame(steps | {"width": steps["nine_tenths"] - steps["tenth"]})

@@ -8,12 +8,12 @@ Attribution patching (Nanda 2023) takes the point 0, edge attribution patching (
 and AtP* (Kramár et al. 2024) the point 1, integrated gradients (Sundararajan et al. 2017) many.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from scipy.stats import spearmanr
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -26,7 +26,8 @@ from palindrome_lens.task import inputs, targets
 
 NORMS = ("ln2", "ln_final")
 """The LayerNorms behind attention: before the MLP, and before the unembedding."""
-
+HELD = {"none": (), "ln2": ("ln2",), "ln_final": ("ln_final",), "ln2 and ln_final": NORMS}
+"""Every set of scales that a gradient can take for constants."""
 
 ESTIMATORS = {
     "own end": lambda donors: 3,
@@ -73,14 +74,29 @@ class Line(NamedTuple):
     """Slope of the lead where the value moves on its path through the MLP alone, in nats."""
     past: Float[Tensor, "point strings"]
     """Slope of the lead where it moves on the path past the MLP alone."""
-    wrong: Int64[Tensor, "point"]
-    """(String, donor) pairs in which the slope has another sign than what the swap costs."""
+    wrong: Float[Tensor, "point"]
+    """Share of the (string, other donor) pairs in which the slope has another sign than what the
+    swap costs."""
 
-    def slope(self, *points: float) -> Float[Tensor, "strings"]:
-        """The mean slope at some of the points; ValueError for a point that was not evaluated."""
+    @property
+    def rise(self) -> Float[Tensor, "strings"]:
+        """What the swap costs: the lead with the own value less that with a donor's."""
+        return self.lead[-1] - self.lead[0]
+
+    def slope(self, *points: float, path: str = "both") -> Float[Tensor, "strings"]:
+        """The mean slope at some of the points, where the value moves on both paths or on one.
+
+        Raises:
+            ValueError: a point was not evaluated.
+        """
         every = self.points.tolist()
         rows = [every.index(point) for point in points]
-        return (self.through + self.past)[rows].mean(dim=0)
+        slopes = self.through + self.past if path == "both" else getattr(self, path)
+        return slopes[rows].mean(dim=0)
+
+    def trapezoidal(self) -> Float[Tensor, "strings"]:
+        """Integrated gradients by the trapezoidal rule over all points."""
+        return torch.trapezoid(self.through + self.past, self.points, dim=0)
 
 
 class Verdict(NamedTuple):
@@ -94,6 +110,14 @@ class Verdict(NamedTuple):
     """Mean estimate, as a share of the mean truth."""
 
 
+class Verdicts(NamedTuple):
+    """Verdicts on one estimator, in several models or at several queries."""
+
+    wrong: list[float]
+    rank: list[float]
+    mean: list[float]
+
+
 class Bench(NamedTuple):
     """Estimates of what the value at the mirror does for each string, and the truth."""
 
@@ -104,12 +128,16 @@ class Bench(NamedTuple):
     paths: dict[str, Float[Tensor, "strings"]]
     """What :func:`paths` says of the two edges."""
     line: Line
+    held: dict[str, Float[Tensor, "strings"]]
+    """:func:`held_gradient`, by the scales of ``HELD``."""
+    reached: Float[Tensor, "strings"]
+    """:func:`reached`: the lead as a share of the largest."""
+    shrunk: float
+    """What the last LayerNorm divides by where the value is the mean of its donors, as a share of
+    what it divides by at the own value; means over the strings."""
 
 
-def mirror_value(
-    subject: Subject,
-    query: int,
-) -> MirrorValue:
+def mirror_value(subject: Subject, query: int) -> MirrorValue:
     """Read the value at the mirror and all its donors off the tables.
 
     Raises:
@@ -141,7 +169,7 @@ def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] 
     if model.cfg.act_fn != "relu":
         raise ValueError(f"Slopes are written out for ReLU; this MLP has {model.cfg.act_fn}.")
     points = [0.0, *sorted(between), 1.0]
-    pieces, wrong = [], torch.zeros(len(points), dtype=torch.int64)
+    pieces, wrong = [], torch.zeros(len(points), dtype=torch.float64)
     for part in _chunks(value):
         end = (part.rest + part.own).unsqueeze(1)
         step = part.own.unsqueeze(1) - part.donors
@@ -155,11 +183,12 @@ def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] 
         pieces.append(torch.stack(means, dim=1))
         # [quantity point strings]
     lead, through, past = torch.cat(pieces, dim=-1)
-    return Line(torch.tensor(points, dtype=torch.float64), lead, through, past, wrong)
+    n_pairs = max(1, len(value.own) * (value.donors.shape[1] - 1))
+    return Line(torch.tensor(points).to(lead), lead, through, past, wrong / n_pairs)
 
 
-def measure(model: TransformerBridge, value: MirrorValue, between: Sequence[float] = ()) -> Bench:
-    """The estimators on one value, and the truth.
+def measure(subject: Subject, query: int, between: Sequence[float] = ()) -> Bench:
+    """The estimators on the value at the mirror of a query, and the truth.
 
     ``own end``, ``donor end`` and ``both ends`` are gradients there, averaged over the donors;
     ``mean donor`` is the gradient at the mean of all donors. ``one point`` and ``two points`` are
@@ -167,7 +196,14 @@ def measure(model: TransformerBridge, value: MirrorValue, between: Sequence[floa
     ``paths apart`` adds the absolute slopes of the two paths at the own end, as GradDrop of AtP*
     does (Kramár et al. 2024), and has no sign. ``dla`` is the share that the value writes itself,
     past the MLP, with the scale of the last LayerNorm frozen.
+
+    Args:
+        between: as in :func:`walk`.
+
+    Raises:
+        ValueError: the model has no LayerNorm, or its activation is not ReLU.
     """
+    model, value = subject.model, mirror_value(subject, query)
     line = walk(model, value, between)
     estimates = {
         "own end": line.slope(1.0),
@@ -181,13 +217,17 @@ def measure(model: TransformerBridge, value: MirrorValue, between: Sequence[floa
     for n, name in ((1, "one point"), (2, "two points")):
         if set(midpoints(n)) <= set(between):
             estimates[name] = line.slope(*midpoints(n))
-    return Bench(line.lead[-1] - line.lead[0], estimates, paths(model, value), line)
+    held = {name: held_gradient(model, value, scales) for name, scales in HELD.items()}
+    at_own, at_mean = (
+        last_scale(model, value.rest + read).mean()
+        for read in (value.own, value.mean_donor.donors[:, 0])
+    )
+    edges, share = paths(model, value), reached(model, value)
+    return Bench(line.rise, estimates, edges, line, held, share, float(at_mean / at_own))
 
 
 def _direct(model: TransformerBridge, value: MirrorValue) -> Float[Tensor, "strings"]:
     """The value itself as a step at the end of the model, past the MLP and under a held scale."""
-    if model.cfg.normalization_type is None:
-        return (value.own * value.along).sum(dim=-1)
     scale = last_scale(model, value.rest + value.own).unsqueeze(1)
     centred = value.own - value.own.mean(dim=-1, keepdim=True)
     return (centred / scale * model.ln_final.weight.detach() * value.along).sum(dim=-1)
@@ -284,6 +324,14 @@ def judge(estimate: Float[Tensor, "cases"], truth: Float[Tensor, "cases"]) -> Ve
         float(spearmanr(estimate.numpy(), truth.numpy()).statistic),
         float(estimate.mean() / truth.mean()),
     )
+
+
+def judged(
+    pairs: Iterable[tuple[Float[Tensor, "cases"], Float[Tensor, "cases"]]],
+) -> Verdicts:
+    """Hold several estimates each against its truth."""
+    verdicts = [judge(estimate, truth) for estimate, truth in pairs]
+    return Verdicts(*map(list, zip(*verdicts, strict=True)))
 
 
 def midpoints(n: int) -> list[float]:

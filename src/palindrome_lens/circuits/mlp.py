@@ -5,6 +5,7 @@ of the model itself, on every string: sets of neurons are never scored by a sum 
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Literal, NamedTuple
 
 import torch
@@ -40,32 +41,59 @@ class Site(NamedTuple):
     """Of the activations, over all strings, in the whole model."""
     wanted: Int64[Tensor, "strings"]
     """The token to be answered."""
+    query: int
 
 
 class Answers(NamedTuple):
-    """What the model answers at one query, on every string."""
+    """What the model answers, on every string: at one query, or at several one after another."""
 
-    right: Bool[Tensor, "strings"]
-    margin: Float[Tensor, "strings"]
+    right: Bool[Tensor, "cases"]
+    margin: Float[Tensor, "cases"]
     """The wanted token's logit minus the best other, in nats."""
-    loss: Float[Tensor, "strings"]
+    loss: Float[Tensor, "cases"]
     """Cross-entropy in nats."""
+
+    @property
+    def share_right(self) -> float:
+        return float(self.right.double().mean())
 
 
 class Affine(NamedTuple):
     """An affine map in place of the MLP, at one or several queries."""
 
     explained: float
-    """Share of the variance of the MLP's output."""
-    answers: list[Answers]
-    """One record for each query."""
+    """Share of the variance of the MLP's output; with several maps, the mean of their shares."""
+    answers: Answers
 
 
-def site(
-    subject: Subject,
-    query: int,
-    stream: Stream = "whole",
-) -> Site:
+class Support(NamedTuple):
+    """On which share of the strings with a mirrored letter each neuron is above 0."""
+
+    shares: Float[Tensor, "letter neuron"]
+
+    @property
+    def ever_on(self) -> Bool[Tensor, "neuron"]:
+        return (self.shares > 0).any(dim=0)
+
+    @property
+    def decided(self) -> Bool[Tensor, "neuron"]:
+        """The neurons that are ever on and that the mirrored letter alone switches."""
+        return self.ever_on & ((self.shares == 0) | (self.shares == 1)).all(dim=0)
+
+
+class Overlap(NamedTuple):
+    """What sets of neurons have in common, as numbers of neurons."""
+
+    sizes: list[int]
+    in_two: list[int]
+    """For each pair of sets."""
+    in_all: int
+    in_any: int
+    by_luck: float
+    """Neurons to be expected in all, had sets of these sizes been drawn at random."""
+
+
+def site(subject: Subject, query: int, stream: Stream = "whole") -> Site:
     """The MLP at a query of a model with one layer.
 
     Args:
@@ -92,12 +120,28 @@ def site(
         rest = middle + mean @ writes + block.mlp.out.bias
         moved = neurons(model, middle) - mean
         normed = normalized(model, block.ln2, middle)
-    return Site(normed, rest, moved, writes, mean, targets(tokens)[:, query])
+    return Site(normed, rest, moved, writes, mean, targets(tokens)[:, query], query)
+
+
+def sites(subject: Subject, stream: Stream = "whole") -> list[Site]:
+    """:func:`site` at each query that predicts a mirrored letter."""
+    return [site(subject, query, stream) for query in subject.queries]
 
 
 def answers(model: TransformerBridge, site: Site, kept: Bool[Tensor, "neuron"]) -> Answers:
     """What is answered when the neurons that are not kept write their mean."""
     return _answers(model, _stream(site, kept), site.wanted)
+
+
+def all_answers(
+    model: TransformerBridge, sites: Sequence[Site], kept: Bool[Tensor, "neuron"]
+) -> Answers:
+    """:func:`answers` at each of the sites, one after another."""
+    return _joined(answers(model, place, kept) for place in sites)
+
+
+def _joined(by_site: Iterable[Answers]) -> Answers:
+    return Answers(*map(torch.cat, zip(*by_site, strict=True)))
 
 
 def _stream(site: Site, kept: Bool[Tensor, "neuron"]) -> Float[Tensor, "strings d_model"]:
@@ -119,24 +163,28 @@ def _answers(model: TransformerBridge, resid: Tensor, wanted: Tensor) -> Answers
     return Answers(logits.argmax(dim=1) == wanted, margin(logits, wanted), loss)
 
 
-def affine(model: TransformerBridge, sites: Sequence[Site]) -> Affine:
+def affine(model: TransformerBridge, sites: Sequence[Site], shared: bool = False) -> Affine:
     """The affine map of what the MLP reads that comes closest to what it writes (least squares).
 
-    One map serves all the sites that are given.
+    Args:
+        shared: one map for all sites, in place of a map for each.
     """
+    if not shared and len(sites) > 1:
+        fits = [affine(model, [place]) for place in sites]
+        explained = sum(fit.explained for fit in fits) / len(fits)
+        return Affine(explained, _joined(fit.answers for fit in fits))
     read = torch.cat([F.pad(place.read, (0, 1), value=1.0) for place in sites])
     written = torch.cat([place.moved @ place.writes + place.mean @ place.writes for place in sites])
     fitted = read @ torch.linalg.lstsq(read, written).solution
     unexplained = (written - fitted).square().sum()
-    explained = 1 - unexplained / (written - written.mean(dim=0)).square().sum()
-    results = []
-    for place, replacement in zip(sites, fitted.split(len(sites[0].rest)), strict=True):
-        without = place.rest - place.mean @ place.writes
-        results.append(_answers(model, without + replacement, place.wanted))
-    return Affine(float(explained), results)
+    explained = float(1 - unexplained / (written - written.mean(dim=0)).square().sum())
+    # What stays of the stream when the MLP writes nothing.
+    without = torch.cat([place.rest - place.mean @ place.writes for place in sites])
+    wanted = torch.cat([place.wanted for place in sites])
+    return Affine(explained, _answers(model, without + fitted, wanted))
 
 
-def dealt(task: Task, site: Site, query: int, order: Sequence[int]) -> Site:
+def dealt(task: Task, site: Site, order: Sequence[int]) -> Site:
     """The task of a translator without sense: what is read belongs to a string, what is written
     and wanted to the string in which another letter stands in the place of the mirrored one.
 
@@ -144,23 +192,39 @@ def dealt(task: Task, site: Site, query: int, order: Sequence[int]) -> Site:
         order: for each letter of the alphabet the place of the letter that is written for it.
     """
     base = len(task.alphabet)
-    place = base ** (task.half_length - 1 - task.slot_of(query))
+    place = base ** (task.half_length - 1 - task.slot_of(site.query))
     strings = torch.arange(task.size)
     letter = strings // place % base
     other = strings + (torch.tensor(order)[letter] - letter) * place
     return site._replace(rest=site.rest[other], moved=site.moved[other], wanted=site.wanted[other])
 
 
-def supports(subject: Subject, site: Site, query: int) -> Float[Tensor, "letter neuron"]:
-    """On which share of the strings with a mirrored letter each neuron is above 0.
-
-    Where all shares of a neuron are 0 or 1, the mirrored letter alone decides whether it is on.
-    """
-    task, slot = subject.task, subject.task.slot_of(query)
+def support(subject: Subject, site: Site) -> Support:
+    """On which mirrored letters each neuron is on."""
+    task, slot = subject.task, subject.task.slot_of(site.query)
     _, letter = letters(task, subject.tokens)[:, slot].unique(return_inverse=True)
     is_on = (site.moved + site.mean > 0).double()
     total = is_on.new_zeros(len(task.alphabet), is_on.shape[1]).index_add(0, letter, is_on)
-    return total / torch.bincount(letter).unsqueeze(1)
+    return Support(total / torch.bincount(letter).unsqueeze(1))
+
+
+def serving(subject: Subject, site: Site) -> list[float]:
+    """Whether neurons raise most the logit of a letter that switches them on.
+
+    Returns:
+        The share of the neurons that do, of those that are on for all strings with some letter;
+        first with each neuron's own row of ``writes``, then with the rows moved on from neuron to
+        neuron, in all ways. Rows are read behind the last LayerNorm's weights.
+    """
+    model, letter_ids = subject.model, letters(subject.task, subject.tokens).unique()
+    centred = site.writes - site.writes.mean(dim=1, keepdim=True)
+    logits = centred * model.ln_final.weight.detach() @ model.unembed.weight.detach()[letter_ids].T
+    # (neuron,): the place in the alphabet of the letter whose logit each neuron raises most
+    raised = logits.argmax(dim=1)
+    is_on = support(subject, site).shares == 1
+    used = is_on.any(dim=0).nonzero()[:, 0]
+    moved_on = [raised.roll(shift)[used] for shift in range(len(raised))]
+    return [float(is_on[letter, used].double().mean()) for letter in moved_on]
 
 
 def reduced(
@@ -181,6 +245,17 @@ def reduced(
         kept[neuron] = False
         kept[neuron] = not _all_right(model, sites, kept, hard)
     return kept
+
+
+def overlap(sets: Bool[Tensor, "set neuron"]) -> Overlap:
+    """How many neurons sets share."""
+    return Overlap(
+        sets.sum(dim=1).tolist(),
+        [int((first & second).sum()) for first, second in combinations(sets, 2)],
+        int(sets.all(dim=0).sum()),
+        int(sets.any(dim=0).sum()),
+        sets.shape[1] * float(sets.double().mean(dim=1).prod()),
+    )
 
 
 def _all_right(
@@ -206,11 +281,11 @@ def _rows(site: Site, rows: Int64[Tensor, "row"]) -> Site:
     return site._replace(rest=site.rest[rows], moved=site.moved[rows], wanted=site.wanted[rows])
 
 
-def minimal_sets(model: TransformerBridge, sites: Sequence[Site]) -> list[Bool[Tensor, "neuron"]]:
+def minimal_sets(model: TransformerBridge, sites: Sequence[Site]) -> Bool[Tensor, "set neuron"]:
     """Every set of neurons that keeps all answers right and of which no proper subset does.
 
     No set is left untried: one is refused by a string that it gets wrong, and accepted after all
-    strings were evaluated.
+    strings were evaluated. There is none where an answer is wrong with all neurons.
 
     Raises:
         ValueError: there are more than 16 neurons.
@@ -219,6 +294,8 @@ def minimal_sets(model: TransformerBridge, sites: Sequence[Site]) -> list[Bool[T
     if n > ENUMERABLE:
         raise ValueError(f"There are {n} neurons; every subset is tried of up to {ENUMERABLE}.")
     sets = (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).bool()
+    if not all_answers(model, sites, sets[-1]).right.all():
+        return sets[:0]
     sets = sets[sets.sum(dim=1).argsort(stable=True)]
     hard = [torch.empty(0, dtype=torch.int64) for _ in sites]
     smallest: list[Tensor] = []
@@ -232,7 +309,7 @@ def minimal_sets(model: TransformerBridge, sites: Sequence[Site]) -> list[Bool[T
         for place, rows in zip(sites, hard, strict=True):
             for row in rows[-REMEMBERED:].tolist():
                 sets = sets[_right_on(model, _rows(place, torch.tensor([row])), sets)]
-    return smallest
+    return torch.stack(smallest)
 
 
 def _right_on(

@@ -5,6 +5,7 @@ The nodes are those of :mod:`~palindrome_lens.circuits.scrubbing` and the MLP's 
 
 import torch
 from jaxtyping import Bool, Float, Int64
+from pandas import DataFrame
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -17,10 +18,7 @@ from palindrome_lens.task import Task, inputs, targets
 PATHS = ("through the MLP", "past the MLP", "both")
 
 
-def patch(
-    subject: Subject,
-    query: int,
-) -> dict[str, Bool[Tensor, "slot shift outcome strings"]]:
+def patch(subject: Subject, query: int) -> dict[str, Bool[Tensor, "slot shift outcome strings"]]:
     """Activation patching on all ordered pairs of strings that differ in one letter.
 
     One node, or the output of the ``mlp``, is taken from the second string of the pair.
@@ -52,6 +50,26 @@ def patch(
     return outcome
 
 
+def tally(subject: Subject, query: int) -> DataFrame:
+    """The pairs of :func:`patch`, counted: a row for each node and for the ``mlp``.
+
+    Of the pairs that differ in the mirrored letter, ``changed`` counts those whose answer changed,
+    ``follows`` those whose answer is then the second string's, and ``third`` those whose answer
+    became neither string's. ``by_other`` counts the changed answers of all other pairs.
+    """
+    slot, rows = subject.task.slot_of(query), {}
+    for name, outcome in patch(subject, query).items():
+        # (slot,) each
+        follows, changed = outcome.sum(dim=(1, 3)).T
+        third = (outcome[:, :, 1] & ~outcome[:, :, 0]).sum(dim=(1, 2))
+        by_other = changed.sum() - changed[slot]
+        counts = (changed[slot], follows[slot], third[slot], by_other)
+        rows[name] = [int(count) for count in counts]
+    return DataFrame.from_dict(
+        rows, orient="index", columns=["changed", "follows", "third", "by_other"]
+    )
+
+
 def _answers(
     model: TransformerBridge,
     parts: Parts,
@@ -74,10 +92,7 @@ def _other(task: Task, slot: int, shift: int) -> Int64[Tensor, "strings"]:
     return everything + ((digit + shift) % base - digit) * place
 
 
-def patch_embeddings(
-    subject: Subject,
-    query: int,
-) -> Int64[Tensor, "outcome slot position"]:
+def patch_embeddings(subject: Subject, query: int) -> Int64[Tensor, "outcome slot position"]:
     """Activation patching of ``resid_pre`` at one position, on the pairs of :func:`patch`.
 
     The position then asks, is looked at and is read as in the second string.
@@ -108,10 +123,7 @@ def patch_embeddings(
     return outcome
 
 
-def patch_paths(
-    subject: Subject,
-    query: int,
-) -> dict[str, Int64[Tensor, "outcome"]]:
+def patch_paths(subject: Subject, query: int) -> dict[str, Int64[Tensor, "outcome"]]:
     """Path patching (Goldowsky-Dill et al. 2023) of the mirror value, on every other letter.
 
     The value of a string that differs in the mirrored letter alone is put in on one of the two
