@@ -45,6 +45,9 @@ def test_the_own_letter_is_that_of_the_mirror() -> None:
 def test_orders_share_the_variance() -> None:
     shares = additive.by_order(made_of(1.0, 2.0, 3.0))
     assert shares == pytest.approx({1: 6 / 15, 2: 9 / 15})
+    one, two = additive.by_position(made_of(1.0, 2.0, 3.0)).values()
+    assert (15 * one).tolist() == pytest.approx([0, 0, 0, 5, 1, 0])
+    assert (15 * two).tolist() == pytest.approx([0, 0, 0, 9, 0, 0])
 
 
 def test_similarity_is_the_mean_over_pairs() -> None:
@@ -76,6 +79,17 @@ def test_a_model_with_all_its_parts_is_as_it_was(random: TransformerBridge) -> N
     mean = evaluate_replaced(random, TOKENS, MLP, x.mean(dim=0).expand_as(x))
     torch.testing.assert_close(runs.kept[0].loss, mean.loss, rtol=0, atol=1e-12)
     assert (runs.kept[1].loss - whole.loss).abs().max() > 1e-6
+
+
+def test_costs_are_against_the_model_as_it_is(handbuilt: HandBuilt) -> None:
+    split = additive.decomposed(TINY, handbuilt.model, TOKENS, RESID)
+    runs = additive.replaced(TINY, handbuilt.model, TOKENS, RESID, split)
+    mean, single, foreign = runs.costs(TINY)
+    whole = evaluation.evaluate(handbuilt.model, TOKENS)
+    assert mean.solved < single.solved == int(runs.kept[1].solved(TINY).sum())
+    assert mean.change == pytest.approx(runs.kept[0].mean_loss - whole.mean_loss)
+    assert single.change == pytest.approx(runs.kept[1].mean_loss - whole.mean_loss)
+    assert foreign.change == pytest.approx(runs.foreign.mean_loss - whole.mean_loss)
 
 
 def test_foreign_interactions_are_those_of_another_string(random: TransformerBridge) -> None:
