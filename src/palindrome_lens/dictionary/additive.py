@@ -35,8 +35,10 @@ def decomposed(
 def by_position(split: Decomposition) -> dict[int, Float[Tensor, "position"]]:
     """The share of the whole variance that lies at each position and needs one letter, two, …"""
     orders = range(1, max(map(len, split.effects)) + 1)
-    effects = [[axes for axes in split.effects if len(axes) == order] for order in orders]
-    variance = torch.stack([sum(map(split.variance, same)).sum(dim=-1) for same in effects])
+    variance = torch.zeros(len(orders), split.mean.shape[0], dtype=torch.float64)
+    for axes in split.effects:
+        if axes:
+            variance[len(axes) - 1] += split.variance(axes).sum(dim=-1)
     return dict(zip(orders, variance / variance.sum(), strict=True))
 
 
@@ -59,12 +61,11 @@ def parts_at(task: Task, split: Decomposition, query: int) -> Float[Tensor, "par
     return torch.tensor([*alone, total - sum(alone)], dtype=torch.float64) / total
 
 
-def own_letter(task: Task, split: Decomposition) -> Float[Tensor, "query"]:
+def own_letter(task: Task, split: Decomposition) -> dict[int, float]:
     """At each query that predicts a mirrored letter, the share of the variance that this letter
     accounts for alone."""
-    return torch.stack(
-        [parts_at(task, split, query)[task.slot_of(query)] for query in task.mirrored_positions]
-    )
+    queries = task.mirrored_positions
+    return {query: float(parts_at(task, split, query)[task.slot_of(query)]) for query in queries}
 
 
 def similarity(task: Task, split: Decomposition) -> Float[Tensor, "slot"]:
