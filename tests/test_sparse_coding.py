@@ -7,8 +7,8 @@ from sklearn.linear_model import orthogonal_mp
 from torch import Tensor
 
 from palindrome_lens.config import ConfigError
-from palindrome_lens.images import ImagesConfig, make_images, true_atoms
-from palindrome_lens.sparse_coding import ksvd, pursue, recovered, unit
+from palindrome_lens.images import ImagesConfig, learned, make_images, signal, true_atoms
+from palindrome_lens.sparse_coding import Missed, ksvd, missed, pursue, recovered, score, unit
 
 TRUE = true_atoms()
 
@@ -88,6 +88,36 @@ def test_an_atom_that_no_image_uses_starts_again() -> None:
 def test_the_true_dictionary_is_recovered_in_full_and_a_random_one_not_at_all() -> None:
     assert recovered(-3 * TRUE.flip(0), TRUE) == 24
     assert recovered(drawn(24, 64, seed=1), TRUE) == 0
+
+
+def test_a_score_is_of_pairs_and_blind_to_length_and_sign() -> None:
+    axes = torch.eye(4, 6, dtype=torch.float64)
+    learned = torch.stack([-2 * axes[0], axes[1] + axes[2], axes[3]])
+    assert score(learned, axes[:3]) == pytest.approx((1, (1 + 0.5**0.5) / 3))
+
+
+def test_what_was_missed_is_told_by_what_it_looks_like() -> None:
+    axes = torch.eye(6, 8, dtype=torch.float64)
+    nearly = axes[1] + 0.2 * torch.eye(8, dtype=torch.float64)[6]
+    double, mixed = axes[0] + 0.15 * axes[2], axes[3] + axes[4]
+    lonely = 3 * torch.eye(8, dtype=torch.float64)[7] + axes[5]
+    learned = torch.stack([axes[0], nearly, double, mixed, lonely])
+    assert missed(learned, axes[[0, 1, 2, 3, 4]]) == Missed(4, near=1, double=1, mixed=1)
+    assert missed(axes, axes) == Missed(0, 0, 0, 0)
+
+
+def test_the_signal_is_what_noise_is_held_against() -> None:
+    """Images of one atom of length 1, whose squared coefficients have the mean 13 / 12."""
+    quiet = ImagesConfig(n=4000, active=1, noise=0)
+    assert signal(quiet) ** 2 == pytest.approx(13 / 12 / 64, rel=0.02)
+    assert signal(quiet.model_copy(update={"noise": 0.3})) == signal(quiet)
+
+
+def test_learned_atoms_are_those_of_the_images_that_a_seed_draws() -> None:
+    config = ImagesConfig(n=60, active=2, seed=1)
+    own = ksvd(make_images(config, TRUE).pixels, 10, 2, 2, seed=1)
+    assert torch.equal(learned(config, 10, 2).atoms, own.atoms)
+    assert not torch.equal(learned(config.model_copy(update={"seed": 2}), 10, 2).atoms, own.atoms)
 
 
 def test_what_cannot_be_is_refused() -> None:

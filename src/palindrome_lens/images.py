@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from palindrome_lens.config import Config
-from palindrome_lens.sparse_coding import check_active, unit
+from palindrome_lens.sparse_coding import Learned, check_active, ksvd, unit
 
 SIDE = 8
 N_RANDOM = 4
@@ -73,3 +73,15 @@ def make_images(config: ImagesConfig, atoms: Float[Tensor, "atom pixel"]) -> Ima
     codes = torch.where(order < config.active, size, 0.0)
     noise = torch.randn(config.n, atoms.shape[1], dtype=torch.float64, generator=generator)
     return Images(codes @ atoms + config.noise * noise, codes)
+
+
+def signal(config: ImagesConfig) -> float:
+    """Root mean square over all pixels of the images without their noise."""
+    clean = make_images(config.model_copy(update={"noise": 0.0}), true_atoms())
+    return float(clean.pixels.square().mean().sqrt())
+
+
+def learned(config: ImagesConfig, n_atoms: int, iterations: int) -> Learned:
+    """What K-SVD makes of images of the true atoms, started by the seed that draws them."""
+    pixels = make_images(config, true_atoms()).pixels
+    return ksvd(pixels, n_atoms, config.active, iterations, config.seed)

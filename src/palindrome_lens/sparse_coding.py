@@ -115,11 +115,52 @@ def _first_direction(
 
 RECOVERED = 0.99
 """|cosine| above which an atom counts as found (Aharon, Elad, Bruckstein 2006)."""
+NEAR = 0.95
+MIXED = 0.5
+"""|cosine| above which an atom counts as nearly another, and as holding a part of it."""
+
+
+class Score(NamedTuple):
+    """How well true atoms were found, each by one learned atom of its own."""
+
+    recovered: int
+    """Those with |cosine| above ``RECOVERED``."""
+    cosine: float
+    """The mean |cosine|."""
+
+
+def score(learned: Float[Tensor, "learned pixel"], true: Float[Tensor, "true pixel"]) -> Score:
+    """How well a learned dictionary agrees with the true one."""
+    cosines = match(learned, true).cosine.abs()
+    return Score(int((cosines > RECOVERED).sum()), float(cosines.mean()))
 
 
 def recovered(learned: Float[Tensor, "learned pixel"], true: Float[Tensor, "true pixel"]) -> int:
     """How many true atoms have a learned one of their own with |cosine| above ``RECOVERED``."""
-    return int((match(learned, true).cosine.abs() > RECOVERED).sum())
+    return score(learned, true).recovered
+
+
+class Missed(NamedTuple):
+    """The learned atoms whose true partner is not recovered, counted by what they look like."""
+
+    all: int
+    near: int
+    """|cosine| above ``NEAR`` with the partner."""
+    double: int
+    """Above ``NEAR`` with a true atom that another learned one is paired with."""
+    mixed: int
+    """Neither, and above ``MIXED`` with two true atoms."""
+
+
+def missed(learned: Float[Tensor, "learned pixel"], true: Float[Tensor, "true pixel"]) -> Missed:
+    """What stands in the place of the true atoms that were not recovered."""
+    pairs = match(learned, true)
+    lost = pairs.cosine.abs() <= RECOVERED
+    cosines = (unit(learned[pairs.learned[lost]]) @ unit(true).T).abs()
+    first, second = cosines.topk(2, dim=1).values.T
+    near = int((pairs.cosine[lost].abs() > NEAR).sum())
+    double = int((first > NEAR).sum()) - near
+    return Missed(len(cosines), near, double, int(((first <= NEAR) & (second > MIXED)).sum()))
 
 
 def check_active(active: int, atoms: Float[Tensor, "atom pixel"]) -> None:

@@ -3,15 +3,13 @@
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
-import torch
 
 from palindrome_lens.circuits import threshold, withheld
-from palindrome_lens.circuits.threshold import Row
-from palindrome_lens.circuits.unseen import Answers, Mended, Mistakes
+from palindrome_lens.circuits.unseen import Mended
 from palindrome_lens.circuits.withheld import Run
 from palindrome_lens.task import Task
-from palindrome_lens.tokenizer import encode
 
 TINY = Task(alphabet="abcd", half_length=3)
 
@@ -25,14 +23,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(module, "TASK", TINY)
 
 
-def row(slot: int, size: int, seed: int, right: float) -> Row:
-    return Row(
-        Run("letters", slot, size, seed),
-        Answers(right, 1.0, 0.9, 0.8, 0.7),
-        Mistakes(0.1, 0.2, 0.3),
-        Mended(0.4, 0.5, 0.6, 0.7, 0.8),
-        math.nan,
-    )
+def table(*runs: tuple[int, int, int, float]) -> pd.DataFrame:
+    """A table of the kind "letters": slot, size, seed and ``right`` are given, the rest is not."""
+    rows = [dict(zip(("slot", "size", "seed", "right"), run, strict=True)) for run in runs]
+    columns = [*threshold.RUN, *threshold.MEASURES]
+    return pd.DataFrame(rows, columns=columns).assign(kind="letters", both=0.8)
 
 
 def test_the_grid_holds_every_run_once() -> None:
@@ -45,44 +40,48 @@ def test_the_grid_holds_every_run_once() -> None:
 
 def test_the_shipped_table_holds_the_grid_in_its_order() -> None:
     rows = threshold.read()
-    assert [row.run for row in rows] == threshold.grid()
-    letters = [row for row in rows if row.run.kind == "letters"]
-    assert all(0 <= value <= 1 for row in letters for value in (*row.answers, *row.mended))
+    assert [*rows[threshold.RUN].itertuples(index=False, name=None)] == threshold.grid()
+    letters = rows.loc[rows.kind == "letters", "right":"both"]
+    assert bool(letters.ge(0).all(axis=None)) and bool(letters.le(1).all(axis=None))
+
+
+def test_the_shipped_table_is_written_as_it_lies_there(tmp_path: Path) -> None:
+    threshold.write(threshold.read(), tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_bytes() == threshold.FILE.read_bytes()
 
 
 @pytest.mark.usefixtures("tiny")
 def test_a_sweep_measures_its_own_models() -> None:
     runs = [Run("letters", 1, 2, 0), Run("pairs", 0, 1, 1), Run("strings", 0, 3, 0)]
     rows = threshold.sweep(runs)
-    assert [row.run for row in rows] == runs
-    tokens = encode(TINY, TINY.strings())
-    for run, measured, model in zip(runs, rows, withheld.models(runs), strict=True):
-        again = threshold.measured(run, model, tokens)
-        assert again.answers == measured.answers
-    assert not math.isnan(rows[0].mended.both)
-    assert all(math.isnan(value) for row in rows[1:] for value in (*row.mistakes, *row.mended))
-    assert [math.isnan(row.old_partner) for row in rows] == [True, False, True]
-    assert threshold.departures(rows, rows) == 0
+    assert [*rows[threshold.RUN].itertuples(index=False, name=None)] == runs
+    for i, (run, model) in enumerate(zip(runs, withheld.models(runs), strict=True)):
+        again = threshold.measured([run], [model])
+        assert threshold.departures(again, rows.iloc[[i]], tolerance=0) == 0
+    assert rows.loc[:, "right":"weight_seen"].notna().all(axis=None)
+    assert rows.loc[:, "old_letter":"both"].notna().all(axis=1).tolist() == [True, False, False]
+    assert rows.loc[1:, "old_letter":"both"].isna().all(axis=None)
+    assert rows.old_partner.isna().tolist() == [True, False, True]
 
 
 @pytest.mark.usefixtures("tiny")
 def test_another_model_can_be_put_to_the_test_of_a_run() -> None:
-    run, tokens = Run("letters", 0, 2, 0), encode(TINY, TINY.strings())
-    own, other = (threshold.measured(run, withheld.untrained(s), tokens) for s in (0, 1))
-    assert own.run == other.run
-    assert own.answers.weight != other.answers.weight
+    run = Run("letters", 0, 2, 0)
+    rows = threshold.measured([run] * 2, [withheld.untrained(seed) for seed in (0, 1)])
+    assert rows.seed.tolist() == [0, 0]
+    assert rows.weight[0] != rows.weight[1]
+    of_slot = threshold.untrained(2).set_index(["slot", "seed"]).loc[0]
+    assert of_slot.index.tolist() == [*threshold.FEW_SEEDS]
+    assert of_slot.weight[0] == rows.weight[0] and of_slot.weight[1] != rows.weight[1]
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    rows = [row(0, 3, 1, 1 / 3)]
-    rows.append(rows[0]._replace(run=Run("pairs", 2, 1, 0), mended=Mended(*[math.nan] * 5)))
-    path = tmp_path / "table.csv"
-    threshold.write(rows, path)
-    back = threshold.read(path)
-    assert [row.run for row in back] == [row.run for row in rows]
+    rows = table((0, 3, 1, 1 / 3), (2, 1, 0, 0.5))
+    threshold.write(rows, tmp_path / "table.csv")
+    back = threshold.read(tmp_path / "table.csv")
     assert threshold.departures(back, rows) == 0
-    assert back[0].answers.right == pytest.approx(1 / 3, rel=1e-5)
-    assert math.isnan(back[1].mended.both) and back[1].answers == back[0].answers
+    assert back.right[0] == 0.333333
+    assert back.looking.isna().all()
 
 
 def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
@@ -93,31 +92,36 @@ def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_number_that_moved_is_counted() -> None:
-    table = [row(0, 3, 1, 0.5), row(0, 4, 1, 0.5)]
-    assert threshold.departures([row(0, 3, 1, 0.5 + 1e-6)], table) == 0
-    assert threshold.departures([row(0, 3, 1, 0.5 + 1e-4)], table) == 1
-    gone = table[0]._replace(mended=Mended(math.nan, 0.5, 0.6, 0.7, 0.8))
-    assert threshold.departures([gone], table) == 1
-    with pytest.raises(KeyError):
-        threshold.departures([row(1, 3, 1, 0.5)], table)
+    known = table((0, 3, 1, 0.5), (0, 4, 1, 0.5))
+    assert threshold.departures(table((0, 3, 1, 0.5 + 1e-6)), known) == 0
+    assert threshold.departures(table((0, 4, 1, 0.5 + 1e-4)), known) == 1
+    assert threshold.departures(table((0, 3, 1, 0.5)).assign(both=math.nan), known) == 1
+    for missing in (table((1, 3, 1, 0.5)), table((0, 3, 1, 0.5), (0, 3, 2, 0.5))):
+        with pytest.raises(KeyError):
+            threshold.departures(missing, known)
 
 
 def test_the_first_size_is_the_one_after_the_last_failure() -> None:
     rights = {1: 0.0, 2: 0.95, 3: 0.4, 4: 0.9, 5: 1.0}
-    rows = [row(0, size, 7, right) for size, right in rights.items()]
-    rows += [row(1, 1, 7, 1.0), row(0, 3, 8, 1.0)]
-    assert threshold.first_size(rows, 0, 7, 0.9) == 4
-    assert threshold.first_size(rows, 0, 7, 0.99) == 5
-    assert threshold.first_size(rows, 0, 7, 0.0) == 1
-    assert threshold.first_size(rows, 0, 7, 1.1) == math.inf
-    assert threshold.first_size(rows, 0, 8, 0.9) == 3
+    rows = table(
+        *[(0, size, 7, right) for size, right in rights.items()], (1, 1, 7, 1.0), (0, 3, 8, 1.0)
+    )
+    rows = pd.concat([rows, rows.assign(kind="strings", right=0.0)])
+    firsts = threshold.first_sizes(rows, [0.9, 0.99, 0.0, 1.1])
+    assert firsts.loc[(0, 7)].to_dict() == {0.9: 4, 0.99: 5, 0.0: 1, 1.1: math.inf}
+    assert firsts[0.9].to_dict() == {(0, 7): 4, (0, 8): 3, (1, 7): 1}
 
 
-def test_a_measure_is_gathered_by_size_over_the_seeds() -> None:
-    rows = [row(0, 2, 0, 0.1), row(0, 1, 0, 0.2), row(0, 2, 1, 0.3), row(1, 2, 0, 0.4)]
-    result = threshold.spread(rows, "letters", 0, "right")
-    assert list(result) == [1, 2]
-    assert torch.equal(result[2], torch.tensor([0.1, 0.3], dtype=torch.float64))
-    assert threshold.spread(rows, "letters", 1, "both")[2].tolist() == [0.8]
-    with pytest.raises(ValueError, match="beauty"):
-        threshold.values(rows, "beauty")
+def test_a_measure_is_gathered_by_slot_and_size_over_the_seeds() -> None:
+    rows = table((0, 2, 0, 0.25), (0, 1, 0, 0.2), (0, 2, 1, 0.75), (1, 2, 0, 0.4))
+    first, second = threshold.spread(rows, "right")
+    assert first == [[0.97, 1.94], [0.2, 0.5], [0.2, 0.25], [0.2, 0.75]]
+    assert second == [[2.0], [0.4], [0.4], [0.4]]
+
+
+def test_what_is_regained_is_a_share_of_what_was_lost() -> None:
+    rows = table((0, 3, 1, 0.6), (1, 3, 1, 0.0)).assign(looking=0.4)
+    result = threshold.regained(rows)
+    assert [*result] == [*Mended._fields]
+    assert result.both.tolist() == pytest.approx([0.5, 0.8])
+    assert result.looking.tolist() == pytest.approx([-0.5, 0.4])

@@ -39,12 +39,15 @@ def test_parts_at_a_query_are_those_that_were_put_there() -> None:
 def test_the_own_letter_is_that_of_the_mirror() -> None:
     # Query 3 predicts the second letter, query 4 the first.
     own = additive.own_letter(TINY, made_of(1.0, 2.0, 3.0))
-    torch.testing.assert_close(own, torch.tensor([4 / 14, 1.0], dtype=torch.float64))
+    assert own == pytest.approx({3: 4 / 14, 4: 1.0})
 
 
 def test_orders_share_the_variance() -> None:
     shares = additive.by_order(made_of(1.0, 2.0, 3.0))
     assert shares == pytest.approx({1: 6 / 15, 2: 9 / 15})
+    one, two = additive.by_position(made_of(1.0, 2.0, 3.0)).values()
+    assert (15 * one).tolist() == pytest.approx([0, 0, 0, 5, 1, 0])
+    assert (15 * two).tolist() == pytest.approx([0, 0, 0, 9, 0, 0])
 
 
 def test_similarity_is_the_mean_over_pairs() -> None:
@@ -78,6 +81,17 @@ def test_a_model_with_all_its_parts_is_as_it_was(random: TransformerBridge) -> N
     assert (runs.kept[1].loss - whole.loss).abs().max() > 1e-6
 
 
+def test_costs_are_against_the_model_as_it_is(handbuilt: HandBuilt) -> None:
+    split = additive.decomposed(TINY, handbuilt.model, TOKENS, RESID)
+    runs = additive.replaced(TINY, handbuilt.model, TOKENS, RESID, split)
+    mean, single, foreign = runs.costs(TINY)
+    whole = evaluation.evaluate(handbuilt.model, TOKENS)
+    assert mean.solved < single.solved == int(runs.kept[1].solved(TINY).sum())
+    assert mean.change == pytest.approx(runs.kept[0].mean_loss - whole.mean_loss)
+    assert single.change == pytest.approx(runs.kept[1].mean_loss - whole.mean_loss)
+    assert foreign.change == pytest.approx(runs.foreign.mean_loss - whole.mean_loss)
+
+
 def test_foreign_interactions_are_those_of_another_string(random: TransformerBridge) -> None:
     split = additive.decomposed(TINY, random, TOKENS, MLP)
     runs = [additive.replaced(TINY, random, TOKENS, MLP, split, seed) for seed in (0, 0, 1)]
@@ -99,4 +113,4 @@ def test_where_letters_add_up_nothing_foreign_is_left(random: TransformerBridge)
 def test_what_is_copied_is_the_own_letters(handbuilt: HandBuilt) -> None:
     own = additive.own_letter(TINY, additive.decomposed(TINY, handbuilt.model, TOKENS, RESID))
     # Only the letter that stands at the query itself is there as well.
-    assert float(own.min()) > 0.9
+    assert min(own.values()) > 0.9

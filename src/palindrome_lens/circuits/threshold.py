@@ -4,22 +4,20 @@
 in the store as soon as it is trained, so that an interrupted sweep goes on where it stopped.
 """
 
-import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import unseen
-from palindrome_lens.circuits.subject import Subject
-from palindrome_lens.circuits.tables import tabulate
+from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.unseen import Answers, Mended, Mistakes
 from palindrome_lens.circuits.withheld import (
     SIDE_BY_SIDE,
@@ -30,7 +28,7 @@ from palindrome_lens.circuits.withheld import (
     slots_of,
     withheld,
 )
-from palindrome_lens.tokenizer import encode
+from palindrome_lens.circuits.withheld import untrained as fresh
 
 FILE = Path(__file__).with_suffix(".csv")
 SEEDS = tuple(range(10))
@@ -40,21 +38,9 @@ STRINGS = (1, 2, 3, 5, 25)
 PARTNERS = (1, 2, 3, 13, 23)
 
 
-class Row(NamedTuple):
-    """A run, and what a model does with the strings that it withholds; nan where the kind of run
-    has no such number."""
-
-    run: Run
-    answers: Answers
-    mistakes: Mistakes
-    mended: Mended
-    old_partner: float
-    """:func:`unseen.old_partner`, of runs that withhold pairs."""
-
-
-PARTS: tuple[type[Any], ...] = (Answers, Mistakes, Mended)
-MEASURES = [*(name for part in PARTS for name in part._fields), "old_partner"]
-COLUMNS = [*Run._fields, *MEASURES]
+RUN = [*Run._fields]
+MEASURES = [*Answers._fields, *Mistakes._fields, *Mended._fields, "old_partner"]
+"""The columns of a table of models, which has one row for each: its run, then what was measured."""
 
 
 def grid() -> list[Run]:
@@ -69,119 +55,110 @@ def grid() -> list[Run]:
     return runs
 
 
-def measured(run: Run, model: TransformerBridge, tokens: Int64[Tensor, "strings length"]) -> Row:
-    """What a model does with the strings that a run withholds, be it the run's own or another."""
-    subject = Subject(TASK, model, tabulate(model), tokens)
+def measured(runs: Sequence[Run], models: Iterable[TransformerBridge]) -> pd.DataFrame:
+    """What models do with the strings that runs withhold, be they the runs' own models or others.
+
+    Returns:
+        The columns :data:`RUN` and :data:`MEASURES`; nan where the kind of run has no such number.
+    """
+    rows = [_row(run, subject(TASK, model)) for run, model in zip(runs, models, strict=True)]
+    return pd.DataFrame(rows, columns=[*RUN, *MEASURES])
+
+
+def _row(run: Run, subject: Subject) -> dict[str, Any]:
     new, slots = withheld(TASK, run), slots_of(TASK, run)
-    row = Row(run, unseen.answers(subject, new, slots), *_blank(), math.nan)
+    row = run._asdict() | unseen.answers(subject, new, slots)._asdict()
     if run.kind == "pairs":
-        return row._replace(old_partner=unseen.old_partner(subject, new, slots))
+        row["old_partner"] = unseen.old_partner(subject, new, slots)
     if run.kind == "letters":
         held = restricted(TASK, run)
-        return row._replace(
-            mistakes=unseen.mistakes(subject, held), mended=unseen.mended(subject, held)
-        )
+        row |= unseen.mistakes(subject, held)._asdict() | unseen.mended(subject, held)._asdict()
     return row
 
 
-def sweep(runs: Sequence[Run]) -> list[Row]:
+def sweep(runs: Sequence[Run]) -> pd.DataFrame:
     """Train runs, or find them in the store, and measure them."""
-    tokens = encode(TASK, TASK.strings())
-    rows = []
+    return measured(runs, _trained(runs))
+
+
+def _trained(runs: Sequence[Run]) -> Iterator[TransformerBridge]:
     for start in tqdm(range(0, len(runs), SIDE_BY_SIDE), disable=None):
-        chunk = runs[start : start + SIDE_BY_SIDE]
-        rows += [
-            measured(run, model, tokens) for run, model in zip(chunk, models(chunk), strict=True)
-        ]
-    return rows
+        yield from models(runs[start : start + SIDE_BY_SIDE])
 
 
-def values(rows: Iterable[Row], name: str) -> Float[Tensor, "row"]:
-    """One measure of each row, by its heading in the table.
+def untrained(size: int) -> pd.DataFrame:
+    """What fresh models do with the strings that runs of kind "letters" withhold, of few seeds."""
+    slots = range(TASK.half_length)
+    runs = [Run("letters", slot, size, seed) for seed, slot in product(FEW_SEEDS, slots)]
+    return measured(runs, (fresh(run.seed) for run in runs))
 
-    Raises:
-        ValueError: there is no measure of this name.
+
+def spread(table: pd.DataFrame, measure: str) -> list[list[list[float]]]:
+    """For each slot: the numbers of letters, and a measure's mean, least and most over the seeds.
+
+    For figures: the numbers of letters of two slots are a little apart, so that bars are too.
     """
-    place = MEASURES.index(name)
-    return torch.tensor([_numbers(row)[place] for row in rows], dtype=torch.float64)
+    letters = table[table.kind == "letters"]
+    slots = []
+    for slot, rows in letters.groupby("slot"):
+        by_size = rows.groupby("size")[measure].agg(["mean", "min", "max"])
+        apart = by_size.index * (0.97 + 0.03 * slot)
+        slots.append([apart.tolist(), *by_size.to_numpy().T.tolist()])
+    return slots
 
 
-def spread(
-    rows: Iterable[Row], kind: str, slot: int, name: str
-) -> dict[int, Float[Tensor, "seed"]]:
-    """A measure of all seeds, in ascending order of size."""
-    groups: dict[int, list[Row]] = {}
-    for row in rows:
-        if (row.run.kind, row.run.slot) == (kind, slot):
-            groups.setdefault(row.run.size, []).append(row)
-    return {size: values(groups[size], name) for size in sorted(groups)}
+def first_sizes(table: pd.DataFrame, levels: Iterable[float]) -> pd.DataFrame:
+    """The smallest number of letters from which on ``right`` never falls below a level again.
 
-
-def first_size(
-    rows: Iterable[Row], slot: int, seed: int, least: float, name: str = "right"
-) -> float:
-    """The smallest number of letters from which on a measure never falls below a level again.
-
-    Only sizes in the rows count; ``inf`` if the largest of them is below the level.
+    Returns:
+        By slot and seed, a column for each level. Only sizes in the table count; ``inf`` if the
+        largest of them is below the level.
     """
-    chosen = [row for row in rows if row.run._replace(size=0) == Run("letters", slot, 0, seed)]
-    reached = math.inf
-    for row in sorted(chosen, key=lambda row: -row.run.size):
-        if float(values([row], name)) < least:
-            break
-        reached = row.run.size
-    return reached
+    letters = table[table.kind == "letters"]
+    size, group = letters["size"], [letters.slot, letters.seed]
+    firsts = {}
+    for level in levels:
+        last_failure = size.where(letters.right < level, 0).groupby(group).transform("max")
+        firsts[level] = size.where(size > last_failure, math.inf).groupby(group).min()
+    return pd.DataFrame(firsts)
 
 
-def departures(again: Iterable[Row], rows: Iterable[Row], tolerance: float = 1e-5) -> int:
+def regained(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the new letters that are answered wrong, the share that comes right with each mending.
+
+    Returns:
+        A column for each field of :class:`Mended`; below 0 where the mending does harm.
+    """
+    gained = table[[*Mended._fields]].sub(table.right, axis=0)
+    return gained.div(1 - table.right, axis=0)
+
+
+def departures(again: pd.DataFrame, table: pd.DataFrame, tolerance: float = 1e-5) -> int:
     """How many numbers of ``again`` differ from the table by more than the tolerance.
 
     Raises:
         KeyError: a run is not in the table.
     """
-    table = {row.run: row for row in rows}
-    return sum(
-        abs(value - other) > tolerance or math.isnan(value) != math.isnan(other)
-        for row in again
-        for value, other in zip(_numbers(row), _numbers(table[row.run]), strict=True)
-    )
+    now, then = (rows.set_index(RUN)[MEASURES] for rows in (again, table))
+    agree = np.isclose(now, then.loc[[*now.index]], rtol=0, atol=tolerance, equal_nan=True)
+    return int((~agree).sum())
 
 
-def write(rows: Iterable[Row], path: Path = FILE) -> None:
-    """A table with one line for each run; six significant digits, and nothing for nan."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for row in rows:
-            cells = ("" if math.isnan(value) else f"{value:.6g}" for value in _numbers(row))
-            table.writerow([*row.run, *cells])
+def write(table: pd.DataFrame, path: Path = FILE) -> None:
+    """A table as CSV; six significant digits, and nothing for nan."""
+    table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def read(path: Path = FILE) -> list[Row]:
-    """The rows of a table.
+def read(path: Path = FILE) -> pd.DataFrame:
+    """What :func:`write` wrote.
 
     Raises:
         ValueError: the file has other columns than this code writes.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        first, *lines = csv.reader(file)
-    if first != COLUMNS:
-        raise ValueError(f"{path} has the columns {first}; {COLUMNS} were expected.")
-    rows = []
-    for kind, slot, size, seed, *cells in lines:
-        left = iter([float(cell) if cell else math.nan for cell in cells])
-        answers, mistakes, mended = (part(*[next(left) for _ in part._fields]) for part in PARTS)
-        run = Run(kind, int(slot), int(size), int(seed))  # type: ignore[arg-type]
-        rows.append(Row(run, answers, mistakes, mended, next(left)))
-    return rows
-
-
-def _blank() -> tuple[Mistakes, Mended]:
-    return Mistakes(*[math.nan] * 3), Mended(*[math.nan] * 5)
-
-
-def _numbers(row: Row) -> list[float]:
-    return [*row.answers, *row.mistakes, *row.mended, row.old_partner]
+    table = pd.read_csv(path)
+    if [*table.columns] != [*RUN, *MEASURES]:
+        raise ValueError(f"{path} has the columns {[*table.columns]}, not {[*RUN, *MEASURES]}.")
+    return table
 
 
 if __name__ == "__main__":

@@ -32,13 +32,19 @@ def decomposed(
     return anova.decompose(anova.by_slot(task, x), task.half_length)
 
 
+def by_position(split: Decomposition) -> dict[int, Float[Tensor, "position"]]:
+    """The share of the whole variance that lies at each position and needs one letter, two, …"""
+    orders = range(1, max(map(len, split.effects)) + 1)
+    variance = torch.zeros(len(orders), split.mean.shape[0], dtype=torch.float64)
+    for axes in split.effects:
+        if axes:
+            variance[len(axes) - 1] += split.variance(axes).sum(dim=-1)
+    return dict(zip(orders, variance / variance.sum(), strict=True))
+
+
 def by_order(split: Decomposition) -> dict[int, float]:
     """The share of the variance that needs one letter, two letters, and so on."""
-    shares = split.shares()
-    return {
-        order: sum(share for axes, share in shares.items() if len(axes) == order)
-        for order in range(1, max(map(len, shares)) + 1)
-    }
+    return {order: float(share.sum()) for order, share in by_position(split).items()}
 
 
 def parts_at(task: Task, split: Decomposition, query: int) -> Float[Tensor, "part"]:
@@ -55,12 +61,11 @@ def parts_at(task: Task, split: Decomposition, query: int) -> Float[Tensor, "par
     return torch.tensor([*alone, total - sum(alone)], dtype=torch.float64) / total
 
 
-def own_letter(task: Task, split: Decomposition) -> Float[Tensor, "query"]:
+def own_letter(task: Task, split: Decomposition) -> dict[int, float]:
     """At each query that predicts a mirrored letter, the share of the variance that this letter
     accounts for alone."""
-    return torch.stack(
-        [parts_at(task, split, query)[task.slot_of(query)] for query in task.mirrored_positions]
-    )
+    queries = task.mirrored_positions
+    return {query: float(parts_at(task, split, query)[task.slot_of(query)]) for query in queries}
 
 
 def similarity(task: Task, split: Decomposition) -> Float[Tensor, "slot"]:
@@ -92,6 +97,15 @@ def _mean_cosine(vectors: Float[Tensor, "*draw vector width"]) -> Float[Tensor, 
     return (cosines.sum(dim=(-1, -2)) - n) / (n * (n - 1))
 
 
+class Cost(NamedTuple):
+    """What other values in place of the activations cost the model."""
+
+    solved: int
+    """Strings that are solved with them."""
+    change: float
+    """Of the mean loss, in nats, against the model as it is."""
+
+
 class Replaced(NamedTuple):
     """What the model does with other values in place of the activations at a hook."""
 
@@ -100,6 +114,14 @@ class Replaced(NamedTuple):
     foreign: Evaluation
     """With the additive part of each string, and what is left over of another string: as large an
     error as leaving it out, or larger, and of the same kind."""
+
+    def costs(self, task: Task) -> list[Cost]:
+        """Of each shorter sum, the mean alone first, and of what is foreign."""
+        *shorter, whole = self.kept.values()
+        return [
+            Cost(int(run.solved(task).sum()), run.mean_loss - whole.mean_loss)
+            for run in (*shorter, self.foreign)
+        ]
 
 
 def replaced(
