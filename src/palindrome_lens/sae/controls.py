@@ -1,4 +1,5 @@
-"""Dictionaries that no autoencoder learned, to be scored beside those that one did."""
+"""Dictionaries that no autoencoder learned, to be scored beside those that one did; and what the
+centred MCC of one that did owes to its fit."""
 
 import warnings
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.model import activations
+from palindrome_lens.sae import gauge, metrics
 from palindrome_lens.sae.reference import Reference
 from palindrome_lens.sparse_coding import pursue, unit
 from palindrome_lens.task import inputs
@@ -166,3 +168,27 @@ def ceiling(reference: Reference, active: int) -> Pursued:
         name = reference.names[int((lengths == 0).nonzero()[0])]
         raise ValueError(f"The vector of the feature {name} has length 0; it has no direction.")
     return Pursued(reference.mean, unit(reference.vectors), active)
+
+
+class Centring(NamedTuple):
+    """A centred MCC, and what it is when less, or the wrong thing, is fitted."""
+
+    fitted: float
+    unfitted: float
+    """With nothing fitted to the truth (:func:`gauge.unfitted_mcc`)."""
+    mislabelled: float
+    """Fitted to the vectors of other letters (:func:`gauge.mislabelled`)."""
+
+
+def centring(
+    latents: Float[Tensor, "sample latent"],
+    directions: Float[Tensor, "latent d_in"],
+    reference: Reference,
+) -> Centring:
+    """The centred MCC of a dictionary with its two controls."""
+    f1 = metrics.best_f1(latents, reference.labels)
+    return Centring(
+        gauge.centred_mcc(directions, reference, f1),
+        gauge.unfitted_mcc(latents, directions, reference, f1),
+        gauge.centred_mcc(directions, gauge.mislabelled(reference), f1),
+    )
