@@ -19,6 +19,16 @@ from palindrome_lens.sae.contestants import Run, Setting
 RUN = list(Run._fields)
 SETTING = list(Setting._fields)
 
+NAMES = {
+    "l0": "L0",
+    "mcc": "MCC",
+    "centred_mcc": "centred MCC",
+    "explained_variance": "explained variance",
+    "coverage": "coverage",
+    "consistency": "consistency of atoms",
+    "code_consistency": "consistency of codes",
+}
+"""Scores as readers know them."""
 CRITERIA = {
     "explained variance": ("explained_variance", 1),
     "added cross-entropy": ("added_loss", -1),
@@ -76,9 +86,9 @@ def best(scores: Series) -> Setting:
 
 
 def labelled(settings: DataFrame) -> DataFrame:
-    """The same with each setting in writing, as tables have it."""
+    """The same for readers: each setting in writing, each score as in ``NAMES``."""
     names = [str(_setting(fields)) for fields in settings.index]
-    return settings.set_axis(names).rename_axis("setting: level, width")
+    return settings.set_axis(names).rename_axis("setting: level, width").rename(columns=NAMES)
 
 
 def _setting(fields: tuple[str, float, int]) -> Setting:

@@ -80,3 +80,13 @@ def between_seeds(parts: Mapping[int, Live], reference: Reference) -> DataFrame:
         of_all = metrics.consistency(parts[one].atoms, parts[other].atoms).mcc
         lines.append([f"{one}, {other}", *counts, bound, of_features, of_all])
     return DataFrame(lines, columns=["seeds", "first", "second", "bound", "features", "all"])
+
+
+def of_seeds(parts: Mapping[int, Live], reference: Reference) -> DataFrame:
+    """The latents left over with every seed: the seed, and the fields of :class:`Leftover`."""
+    lines = [
+        (seed, *left)
+        for seed, part in parts.items()
+        for left in leftovers(part.codes, part.atoms, reference)
+    ]
+    return DataFrame(lines, columns=["seed", *Leftover._fields])
