@@ -27,6 +27,10 @@ NAMES = {
     "coverage": "coverage",
     "consistency": "consistency of atoms",
     "code_consistency": "consistency of codes",
+    "mse": "MSE",
+    "n_latents": "latents",
+    "mean_max_cosine": "mean max cosine",
+    "firing_coverage": "coverage at t = 0",
 }
 """Scores as readers know them."""
 CRITERIA = {
@@ -234,9 +238,8 @@ def compared(again: DataFrame, stated: DataFrame, tolerance: float = 1e-5) -> Da
     which = names[: names.index("seed") + 1]
     long = []
     for name, runs in (("again", again), ("stated", stated[names])):
-        seeds = runs.groupby(which[:-1])["seed"].transform("size")
-        by_score = runs.assign(seeds=seeds).melt([*which, "seeds"], var_name="score", value_name=name)
-        long.append(by_score)
+        counted = runs.assign(seeds=runs.groupby(which[:-1])["seed"].transform("size"))
+        long.append(counted.melt([*which, "seeds"], var_name="score", value_name=name))
     both = long[0].merge(long[1], "left", [*which, "score"], suffixes=("", "_of_table"))
     if both["seeds_of_table"].isna().any():
         raise KeyError("The table lacks a run that was made again.")
