@@ -68,6 +68,31 @@ def test_only_cases_that_the_table_lacks_are_measured() -> None:
     assert looked_up == {**RESULTS, new: Numbers(9, 9.0)}
 
 
+def test_a_frame_has_a_column_for_each_field() -> None:
+    frame = tables.frame(RESULTS)
+    assert [*frame.columns] == ["name", "trained", "seed", "n", "share"]
+    assert frame[frame.trained].to_numpy().tolist() == [["a, b", True, 0, 3, 0.25]]
+    assert [type(value) for value in frame.n] == [int, int]
+
+
+def test_a_spread_has_means_and_ends_in_the_order_of_the_places() -> None:
+    places = [Case(name, True, seed) for name, seed in (("a", 1), ("b", 0), ("c", 1))]
+    frame = tables.frame({case: Numbers(n, 0.5) for case, n in zip(places, (4, 7, 8), strict=True)})
+    assert tables.spread(frame, "seed", "n") == ([0, 1], [7, 6], [7, 4], [7, 8])
+
+
+def test_pairs_are_ordered_alike_or_differently_or_neither() -> None:
+    assert tables.in_order([1, 2, 3, 3], [5, 7, 6, 8]) == (4, 1, 6)
+    assert tables.in_order([1.0], [2.0]) == (0, 0, 0)
+
+
+def test_what_the_table_lacks_is_not_compared() -> None:
+    case = Case("c", False, 1)
+    cases = [case, Case("d", True, 2)]
+    assert tables.differing(cases, RESULTS, RESULTS.__getitem__) == []
+    assert len(tables.differing(cases, RESULTS, lambda _: Numbers(0, 0.5))) == 1
+
+
 def test_a_difference_is_named_and_rounding_is_none() -> None:
     case = Case("a, b", True, 0)
     assert tables.departures({case: Numbers(3, 0.25 + 1e-6)}, RESULTS) == []

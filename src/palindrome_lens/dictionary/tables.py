@@ -7,8 +7,11 @@ says for each case what came out; a chapter measures a few cases again and holds
 import csv
 import math
 from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pandas import DataFrame
 
 Case = TypeVar("Case", bound=tuple[Any, ...])
 Numbers = TypeVar("Numbers", bound=tuple[Any, ...])
@@ -25,12 +28,8 @@ def write(path: Path, results: Mapping[Case, Numbers]) -> None:
     """
     if not results:
         raise ValueError(f"There are no results to write to {path}.")
-    first_case, first_numbers = next(iter(results.items()))
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([*_fields(type(first_case)), *_fields(type(first_numbers))])
-        for case, numbers in results.items():
-            table.writerow([_text(value) for value in (*case, *numbers)])
+    digits = f"%.{DIGITS}g"
+    frame(results).to_csv(path, index=False, float_format=digits, na_rep="nan", lineterminator="\n")
 
 
 def read(path: Path, case: type[Case], numbers: type[Numbers]) -> dict[Case, Numbers]:
@@ -63,6 +62,36 @@ def look_up(
     return {case: stated[case] if case in stated else measure(case) for case in cases}
 
 
+def frame(results: Mapping[Case, Numbers]) -> DataFrame:
+    """One row for each case, with a column for each of its fields and of its numbers."""
+    first_case, first_numbers = next(iter(results.items()))
+    names = [*_fields(type(first_case)), *_fields(type(first_numbers))]
+    return DataFrame([(*case, *numbers) for case, numbers in results.items()], columns=names)
+
+
+def spread(rows: DataFrame, by: str, of: str) -> tuple[list[float], ...]:
+    """Places, means, least and largest numbers of one column at each value of another, as
+    ``figures.points`` draws them."""
+    groups = rows.groupby(by)[of].agg(["mean", "min", "max"])
+    return groups.index.tolist(), *groups.to_numpy().T.tolist()
+
+
+def in_order(first: Iterable[float], second: Iterable[float]) -> tuple[int, int, int]:
+    """Of all pairs of rows: how many two columns order alike, how many differently, and how many
+    there are. A pair that agrees in either column is ordered neither alike nor differently."""
+    rows = zip(first, second, strict=True)
+    signs = [(a - b) * (x - y) for (a, x), (b, y) in combinations(rows, 2)]
+    return sum(sign > 0 for sign in signs), sum(sign < 0 for sign in signs), len(signs)
+
+
+def differing(
+    cases: Iterable[Case], stated: Mapping[Case, Numbers], measure: Callable[[Case], Numbers]
+) -> list[str]:
+    """What :func:`departures` says of cases that are measured again; those that the table lacks are
+    left out."""
+    return departures({case: measure(case) for case in cases if case in stated}, stated)
+
+
 def departures(
     again: Mapping[Case, Numbers], stated: Mapping[Case, Numbers], tolerance: float = 1e-5
 ) -> list[str]:
@@ -86,10 +115,6 @@ def departures(
 
 def _fields(kind: type[tuple[Any, ...]]) -> dict[str, type]:
     return dict(kind.__annotations__)
-
-
-def _text(value: Any) -> str:
-    return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
 
 
 def _value(kind: type, text: str) -> Any:
