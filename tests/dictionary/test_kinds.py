@@ -1,16 +1,19 @@
 """Kinds of autoencoders: their configurations, their numbers, and the shipped table."""
 
+from pathlib import Path
+
 import pytest
-import torch
 from handbuilt import HandBuilt
 
 from palindrome_lens.dictionary import kinds
-from palindrome_lens.dictionary.kinds import Case, Numbers
+from palindrome_lens.dictionary.kinds import Case
+from palindrome_lens.sae.autoencoders import SAEConfig
 from palindrome_lens.sae.training import flat_activations
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
 
 TINY = Task(alphabet="abcd", half_length=2)
+HOOK = "blocks.0.hook_resid_post"
 TOKENS = encode(TINY, TINY.strings())
 
 
@@ -28,27 +31,41 @@ def test_configurations_are_possible_and_differ() -> None:
     assert len(set(configs)) == len(configs) - len(kinds.SEEDS)
 
 
-def test_numbers_are_counted_over_all_samples(
-    handbuilt: HandBuilt, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def subject(handbuilt: HandBuilt, monkeypatch: pytest.MonkeyPatch) -> kinds.Subject:
     monkeypatch.setattr(kinds, "Task", lambda: TINY)
-    hook = "blocks.0.hook_resid_post"
-    x = flat_activations(handbuilt.model, TOKENS, hook)
-    latents = torch.zeros(16, 3, dtype=torch.float64)
-    latents[:8, 0], latents[0, 1] = 1.0, -1.0
-    subject = kinds.Subject(handbuilt.model, TOKENS, x)
-    whole = kinds.measured(subject, x, latents, x, hook)
-    assert whole == Numbers(l0=9 / 16, explained_variance=1.0, dead=2, solved=16)
-    without = kinds.measured(subject, x, latents, x.mean(dim=0).expand_as(x), hook)
+    return kinds.Subject(handbuilt.model, TOKENS, flat_activations(handbuilt.model, TOKENS, HOOK))
+
+
+def test_strings_are_solved_with_what_the_model_computes_and_not_with_its_mean(
+    subject: kinds.Subject,
+) -> None:
+    assert kinds.solved(subject, subject.x, HOOK) == 16
     # One answer everywhere is right on one string at most.
-    assert without.solved <= 1
-    assert abs(without.explained_variance) < 1e-12
+    assert kinds.solved(subject, subject.x.mean(dim=0).expand_as(subject.x), HOOK) <= 1
 
 
-def test_pairs_are_ordered_differently_where_one_rises_and_the_other_falls() -> None:
-    rows = [Numbers(3, 0.9, 0, 10), Numbers(3, 0.8, 0, 12), Numbers(3, 0.7, 0, 9)]
-    assert kinds.ordered_differently(rows) == (1, 3)
-    assert kinds.ordered_differently([rows[0], rows[0]]) == (0, 1)
+def test_numbers_are_counted_over_all_samples(
+    subject: kinds.Subject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PALINDROME_LENS_STORE", str(tmp_path))
+    config = SAEConfig(architecture="topk", d_sae=9, k=2, steps=3, batch_size=8, hook=HOOK)
+    logged: list[dict[str, float]] = []
+    learned = kinds.learn(config, subject, logged.append)
+    fires = learned.latents > 0
+    assert learned.numbers.l0 == float((learned.latents != 0).sum()) / 16
+    assert learned.numbers.dead == int((~fires.any(dim=0)).sum())
+    assert learned.numbers.solved == kinds.solved(subject, learned.rebuilt, HOOK)
+    spread = (subject.x - subject.x.mean(dim=0)).square().sum()
+    left = float((subject.x - learned.rebuilt).square().sum() / spread)
+    assert learned.numbers.explained_variance == pytest.approx(1 - left)
+    assert len(logged) == len(learned.history.mse) == 3
+
+
+def test_one_factor_undoes_what_one_factor_has_done(subject: kinds.Subject) -> None:
+    mean = subject.x.mean(dim=0)
+    short = mean + 1 + 0.25 * (subject.x - mean)
+    assert kinds.stretched(subject.x, short) == pytest.approx((4, 1))
 
 
 def test_the_shipped_table_holds_these_cases_in_their_order() -> None:

@@ -2,11 +2,15 @@
 
 import pytest
 import torch
+from handbuilt import HandBuilt
 from torch import Tensor
 
+from palindrome_lens.evaluation import evaluate
 from palindrome_lens.model import ModelConfig, activations, hooked, init_model
 from palindrome_lens.sae import controls
+from palindrome_lens.sae.leaderboard import Material
 from palindrome_lens.sae.metrics import Dictionary, agreement, reference, score
+from palindrome_lens.sae.training import flat_activations
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
 
@@ -136,3 +140,60 @@ def test_what_cannot_be_is_refused_in_one_sentence() -> None:
         controls.Given(x[0], truth.vectors, truth.labels.double()).encode(x[1:])
     with pytest.raises(ValueError, match="13 active"):
         controls.ceiling(truth, active=13).encode(x)
+
+
+def test_each_dictionary_made_on_purpose_has_its_one_fault() -> None:
+    x = additive()
+    truth = reference(TASK, x)
+    scores = {name: score(made, x, truth) for name, made in controls.on_purpose(truth).items()}
+    for name in ("the truth", "shifted", "absorbed"):
+        assert scores[name].explained_variance == pytest.approx(1), name
+    assert scores["the truth"].mcc == pytest.approx(1)
+    # Merged: precision 1/2, recall 1 for two of 12 features. Dead: one of 12 is not covered.
+    assert scores["merged"].coverage == pytest.approx(1 - 2 / 3 / 12)
+    assert scores["dead"].coverage == pytest.approx(1 - 1 / 12, abs=0.05)
+    assert scores["dead"].dead == 1
+    assert scores["short"].shrinkage == pytest.approx(0.8)
+    # On one of 36 strings two of 72 pairs of a string and a feature are absorbed.
+    assert scores["absorbed"].absorption == pytest.approx(2 / 72)
+    assert scores["shifted"].centred_mcc == pytest.approx(1)
+    assert scores["shifted"].mcc < 0.95
+
+
+def test_principal_components_are_compared_with_each_kind_of_chance() -> None:
+    x = additive()
+    vectors = controls.pca(x).W_dec[:3]
+    mccs = controls.chance(x, vectors, draws=4)
+    assert {name: len(drawn) for name, drawn in mccs.items()} == {
+        **{"PCA": 1, "turned": 4, "like the data": 4, "evenly": 4}
+    }
+    assert mccs["PCA"] == pytest.approx([1])
+    for name in ("turned", "like the data", "evenly"):
+        assert len(set(mccs[name])) == 4
+        assert max(mccs[name]) < 0.9
+
+
+def test_a_dictionary_that_keeps_everything_costs_nothing(handbuilt: HandBuilt) -> None:
+    task, hook = Task(alphabet="abcd", half_length=2), "blocks.0.hook_resid_post"
+    tokens = encode(task, task.strings())
+    x = flat_activations(handbuilt.model, tokens, hook)
+    clean = evaluate(handbuilt.model, tokens).mean_loss
+    material = Material(handbuilt.model, tokens, x, reference(task, x), clean)
+    kept = controls.tried(controls.raw(x), material, hook)
+    assert kept.loss.added == pytest.approx(0)
+    assert kept.loss.recovered_from_mean == pytest.approx(1)
+    assert kept.scores == score(controls.raw(x), x, material.reference)
+    used = (x != 0).any(dim=0)
+    assert torch.equal(kept.live.codes, x[:, used])
+    assert len(kept.live.atoms) == int(used.sum()) < len(kept.atoms)
+    nothing = controls.Given(x.mean(dim=0), torch.eye(x.shape[1]).double(), 1e-9 * x)
+    lost = controls.tried(nothing, material, hook).loss
+    assert lost.spliced == pytest.approx(lost.mean_ablated, rel=1e-3)
+
+
+def test_a_centred_mcc_stands_beside_its_controls() -> None:
+    x = additive()
+    truth = reference(TASK, x)
+    centring = controls.centring(truth.labels.double(), truth.vectors, truth)
+    assert centring[:2] == pytest.approx((1, 1))
+    assert centring.mislabelled < 0.8

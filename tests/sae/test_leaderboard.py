@@ -1,11 +1,14 @@
 """The sweep of the leaderboard: what it runs, keeps, compares and writes."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pandas import DataFrame
+from pandas.testing import assert_frame_equal
 
 from palindrome_lens import artifacts
 from palindrome_lens.model import ModelConfig, init_model
@@ -15,6 +18,11 @@ from palindrome_lens.sae.contestants import Contestant, Run, Setting
 from palindrome_lens.sae.leaderboard import FIRST, Agreed, Live, Material, Row, Transformer
 from palindrome_lens.task import Task, inputs
 from palindrome_lens.tokenizer import encode
+
+
+def runs_of(table: DataFrame) -> list[Run]:
+    return [Run(*fields) for fields in table[list(Run._fields)].itertuples(index=False)]
+
 
 TINY = Task(alphabet="abcd", half_length=2)
 SHORT: dict[str, Any] = {"steps": 3, "batch_size": 4}
@@ -37,7 +45,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "TopK": Contestant("topk", SHORT, "k", (2, 3)),
     }
     monkeypatch.setattr(contestants, "CONTESTANTS", few)
-    monkeypatch.setattr(standings, "CONTESTANTS", few)
     monkeypatch.setattr(contestants, "WIDTHS", (5, 8))
     monkeypatch.setattr(contestants, "SEEDS", (0, 1, 2))
     monkeypatch.setattr(leaderboard, "material", material)
@@ -76,18 +83,19 @@ def test_the_shipped_table_holds_the_real_grid_in_its_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    assert [row.run for row in standings.read()] == contestants.grid()
+    assert runs_of(standings.read()) == contestants.grid()
 
 
 def test_the_table_of_transformers_holds_each_with_and_without_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    tables = standings.read_transformers()
-    assert tuple(tables) == leaderboard.TRANSFORMERS
-    assert {t.seed for t in tables if t.trained} == {t.seed for t in tables if not t.trained}
-    for rows in tables.values():
-        assert [row.run for row in rows] == contestants.probes()
+    runs = standings.read_transformers()
+    transformers = runs.groupby(["transformer", "trained"], sort=False)
+    assert tuple(transformers.indices) == leaderboard.TRANSFORMERS
+    assert {t.seed for t in leaderboard.TRANSFORMERS if t.trained} == {*runs["transformer"]}
+    for _, own in transformers:
+        assert runs_of(own) == contestants.probes()
 
 
 def test_what_is_chosen_without_labels_is_trained_on_other_transformers(
@@ -95,19 +103,19 @@ def test_what_is_chosen_without_labels_is_trained_on_other_transformers(
 ) -> None:
     monkeypatch.undo()
     assert choosing.without_labels(standings.read()) == contestants.PROBED
-    tables = standings.read_transformers()
+    runs = standings.read_transformers()
     for setting, seeds in ((contestants.PROBED, 3), *((other, 1) for other in contestants.BESIDE)):
-        chosen = leaderboard.of_setting(tables, setting)
-        assert list(chosen) == list(tables)
-        assert {len(rows) for rows in chosen.values()} == {seeds}
-        assert {Setting(*row.run[:3]) for rows in chosen.values() for row in rows} == {setting}
+        own = choosing.of_setting(runs, setting)
+        assert len(own) == seeds * len(leaderboard.TRANSFORMERS)
+        assert {run[:3] for run in runs_of(own)} == {setting}
 
 
 def test_both_tables_state_the_same_where_they_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    stated = {row.run: row for row in standings.read()}
-    for row in standings.read_transformers()[FIRST]:
-        assert row.scores == stated[row.run].scores
+    runs = standings.read_transformers()
+    first = runs[(runs["transformer"] == FIRST.seed) & runs["trained"]]
+    names = [*Run._fields, *metrics.Scores._fields]
+    assert len(first[names].merge(standings.read()[names])) == len(first)
 
 
 def test_untrained_means_the_weights_that_training_starts_from(
@@ -214,14 +222,11 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         [Run("TopK", 2, 8, 0), Run("TopK", 2, 8, 1), Run("ReLU + L1", 1e-3, 5, 0)]
     )
     path = tmp_path / "table.csv"
-    standings.write(rows, path)
+    standings.write(standings.frame(rows), path)
     again = standings.read(path)
-    for row, back in zip(rows, again, strict=True):
-        assert back.run == row.run
-        assert back.run.config == row.run.config
-        assert back.scores == pytest.approx(row.scores, rel=1e-5)
-        assert isinstance(back.scores.dead, int)
-        assert back[2:] == pytest.approx(row[2:], rel=1e-5, nan_ok=True)
+    assert runs_of(again) == [row.run for row in rows]
+    assert_frame_equal(again, standings.frame(rows), rtol=1e-5)
+    assert again["dead"].tolist() == [row.scores.dead for row in rows]
 
 
 def test_a_table_of_transformers_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -229,13 +234,26 @@ def test_a_table_of_transformers_is_read_as_it_was_written(tmp_path: Path) -> No
     transformers = (Transformer(1, trained=False), Transformer(1))
     tables = {t: leaderboard.sweep(runs, transformer=t) for t in transformers}
     path = tmp_path / "table.csv"
-    standings.write_transformers(tables, path)
+    standings.write(standings.transformers_frame(tables), path)
     again = standings.read_transformers(path)
-    assert list(again) == list(tables)
-    for transformer, rows in tables.items():
-        assert choosing.departures(again[transformer], rows) == []
+    assert again["trained"].tolist() == [False, False, True, True]
+    assert_frame_equal(again, standings.transformers_frame(tables), rtol=1e-5)
     with pytest.raises(ValueError, match="has the columns"):
         standings.read(path)
+
+
+@pytest.mark.parametrize(
+    ("read", "path"),
+    [
+        (standings.read, standings.FILE),
+        (standings.read_transformers, standings.TRANSFORMERS_FILE),
+    ],
+)
+def test_the_shipped_tables_are_as_this_code_writes_them(
+    read: Callable[[], DataFrame], path: Path, tmp_path: Path
+) -> None:
+    standings.write(read(), tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_bytes() == path.read_bytes()
 
 
 def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:

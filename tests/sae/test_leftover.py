@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from palindrome_lens.sae.leftover import Leftover, leftovers, partners
+from palindrome_lens.sae.leaderboard import Live
+from palindrome_lens.sae.leftover import Leftover, between_seeds, leftovers, of_seeds, partners
 from palindrome_lens.sae.reference import Reference
 
 
@@ -41,3 +42,21 @@ def test_without_more_latents_than_features_nothing_is_left_over() -> None:
     codes, atoms, truth = split_letter()
     kept = [0, 2, 3]
     assert leftovers(codes[:, kept], atoms[kept], truth) == []
+
+
+def test_what_is_left_over_costs_two_seeds_their_agreement() -> None:
+    codes, atoms, truth = split_letter()
+    kept = [0, 2, 3]
+    parts = {4: Live(atoms, codes), 6: Live(atoms[kept], codes[:, kept])}
+    (pair,) = between_seeds(parts, truth).itertuples(index=False)
+    assert (pair.seeds, pair.first, pair.second) == ("4, 6", 4, 3)
+    assert (pair.bound, pair.features) == pytest.approx((3 / 4, 1))
+    assert pair[-1] == pytest.approx(3 / 4)  # of all latents
+
+
+def test_what_is_left_over_is_listed_by_seed() -> None:
+    codes, atoms, truth = split_letter()
+    kept = [0, 2, 3]
+    parts = {4: Live(atoms[kept], codes[:, kept]), 6: Live(atoms, codes)}
+    left = of_seeds(parts, truth)
+    assert left.to_numpy().tolist() == [[6, *leftovers(codes, atoms, truth)[0]]]

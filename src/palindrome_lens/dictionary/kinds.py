@@ -22,6 +22,7 @@ from palindrome_lens.sae import training as sae_training
 from palindrome_lens.sae.autoencoders import SAEConfig
 from palindrome_lens.task import Task
 from palindrome_lens.tokenizer import encode
+from palindrome_lens.training import Log
 
 FILE = Path(__file__).with_suffix(".csv")
 SEEDS = (0, 1, 2)
@@ -104,43 +105,66 @@ def subject() -> Subject:
     return Subject(model, tokens, sae_training.flat_activations(model, tokens, COMMON.hook))
 
 
-def measured(
-    material: Subject,
-    data: Float[Tensor, "samples d_in"],
-    latents: Float[Tensor, "samples d_sae"],
-    rebuilt: Float[Tensor, "samples d_in"],
-    hook: str,
-) -> Numbers:
-    """The numbers of one autoencoder, from its code and its reconstructions of ``data``."""
+class Learned(NamedTuple):
+    """An autoencoder's training, and what it makes of all samples."""
+
+    history: sae_training.SAEHistory
+    latents: Float[Tensor, "samples d_sae"]
+    rebuilt: Float[Tensor, "samples d_in"]
+    numbers: Numbers
+
+
+def learn(config: SAEConfig, material: Subject, log: Log | None = None) -> Learned:
+    """Train an autoencoder on samples of a subject, or take it from the store, and measure it.
+
+    Args:
+        log: gets the rows of the training's history in either case.
+    """
+    autoencoder, history = sae_training.trained(config, material.x, log=log)
+    with torch.no_grad():
+        latents = autoencoder.encode(material.x)
+        rebuilt = autoencoder.decode(latents)
+    numbers = Numbers(
+        metrics.l0(latents),
+        metrics.explained_variance(material.x, rebuilt),
+        int((metrics.firing_counts(latents) == 0).sum()),
+        solved(material, rebuilt, config.hook),
+    )
+    return Learned(history, latents, rebuilt, numbers)
+
+
+def solved(material: Subject, rebuilt: Float[Tensor, "samples d_in"], hook: str) -> int:
+    """How many strings the transformer solves with these values in place of what it computes."""
     values = rebuilt.reshape(len(material.tokens), material.tokens.shape[1] - 1, -1)
     run = evaluate_replaced(material.model, material.tokens, hook, values)
-    return Numbers(
-        metrics.l0(latents),
-        metrics.explained_variance(data, rebuilt),
-        int((metrics.firing_counts(latents) == 0).sum()),
-        int(run.solved(Task()).sum()),
-    )
+    return int(run.solved(Task()).sum())
+
+
+class Stretched(NamedTuple):
+    """What one factor on all reconstructions can do, about their mean."""
+
+    factor: float
+    """The best one, by least squares."""
+    explained_variance: float
+
+
+def stretched(
+    x: Float[Tensor, "samples d_in"], rebuilt: Float[Tensor, "samples d_in"]
+) -> Stretched:
+    """Stretch reconstructions by the factor that brings them closest to the samples."""
+    mean, away = x.mean(dim=0), rebuilt - rebuilt.mean(dim=0)
+    factor = float(((x - mean) * away).sum() / away.square().sum())
+    return Stretched(factor, metrics.explained_variance(x, mean + factor * away))
 
 
 def measure(case: Case) -> Numbers:
     """The numbers of a case, with an autoencoder from the store or trained on the spot."""
-    material = subject()
-    sae = sae_training.trained(config(case), material.x).autoencoder
-    with torch.no_grad():
-        latents = sae.encode(material.x)
-        rebuilt = sae.decode(latents)
-    return measured(material, material.x, latents, rebuilt, COMMON.hook)
+    return learn(config(case), subject()).numbers
 
 
 def cases() -> list[Case]:
     """All cases of the table, seed by seed."""
     return [Case(kind, seed) for seed in SEEDS for kind in (*SPARSE, *REVIVAL)]
-
-
-def ordered_differently(rows: list[Numbers]) -> tuple[int, int]:
-    """How many pairs explained variance and strings solved order differently, and of how many."""
-    variances, solved = [row.explained_variance for row in rows], [row.solved for row in rows]
-    return tables.in_order(variances, solved)[1:]
 
 
 def read() -> dict[Case, Numbers]:

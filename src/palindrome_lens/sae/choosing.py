@@ -1,20 +1,38 @@
 """Choosing among the settings of a sweep, with labels or without.
 
-A setting has a number for each score: the mean over its seeds. What chooses is a *criterion*: a
-score that can be had without knowing the true features, and whether more of it is better.
+The runs are the lines of a table of :mod:`standings`. A setting has a number for each score: the
+mean over its seeds. What chooses is a *criterion*: a score that can be had without knowing the true
+features, and whether more of it is better.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
+from pandas import DataFrame, Series
 from scipy.stats import rankdata
 from torch import Tensor
 
-from palindrome_lens.sae.contestants import Setting
-from palindrome_lens.sae.leaderboard import Row, Transformer, by_setting, values
+from palindrome_lens.sae.contestants import Run, Setting
 
+RUN = list(Run._fields)
+SETTING = list(Setting._fields)
+
+NAMES = {
+    "l0": "L0",
+    "mcc": "MCC",
+    "centred_mcc": "centred MCC",
+    "explained_variance": "explained variance",
+    "coverage": "coverage",
+    "consistency": "consistency of atoms",
+    "code_consistency": "consistency of codes",
+    "mse": "MSE",
+    "n_latents": "latents",
+    "mean_max_cosine": "mean max cosine",
+    "firing_coverage": "coverage at t = 0",
+}
+"""Scores as readers know them."""
 CRITERIA = {
     "explained variance": ("explained_variance", 1),
     "added cross-entropy": ("added_loss", -1),
@@ -46,91 +64,97 @@ class Points(NamedTuple):
     high: list[float]
 
 
-class Verdict(NamedTuple):
-    """How a criterion orders the settings, beside a truth."""
-
-    ranks: Interval
-    """The rank correlation of the two."""
-    regret: float
-
-
-def points(rows: Iterable[Row], x: str, y: str) -> dict[str, Points]:
+def points(runs: DataFrame, x: str, y: str) -> dict[str, Points]:
     """By contestant, the two scores of its settings."""
-    result: dict[str, Points] = {}
-    for setting, group in by_setting(rows).items():
-        place, height = values(group, x).mean(), values(group, y)
-        numbers = (place, height.mean(), height.min(), height.max())
-        cloud = result.setdefault(setting.contestant, Points([], [], [], []))
-        for column, number in zip(cloud, numbers, strict=True):
-            column.append(float(number))
-    return result
-
-
-def gains(rows: Iterable[Row], name: str) -> dict[Setting, Float[Tensor, "seed"]]:
-    """What the price on length adds to a score, seed by seed, for each setting that was trained
-    with it and without; the key is the setting without."""
-    groups = by_setting(rows)
-    pairs = {s: s._replace(contestant=f"{s.contestant} + L1") for s in groups}
+    settings = runs.groupby(SETTING, sort=False)
+    places = settings.agg(x=(x, "mean"), y=(y, "mean"), low=(y, "min"), high=(y, "max"))
     return {
-        plain: values(groups[priced], name) - values(groups[plain], name)
-        for plain, priced in pairs.items()
-        if priced in groups
+        name: Points(*cloud.to_numpy().T.tolist())
+        for name, cloud in places.groupby("contestant", sort=False)
     }
 
 
-class Twins(NamedTuple):
-    """A score on several transformers, and on the same ones before training."""
-
-    seeds: list[int]
-    """Of the transformers."""
-    trained: Float[Tensor, "transformer autoencoder"]
-    untrained: Float[Tensor, "transformer autoencoder"]
-
-    @property
-    def gain(self) -> Float[Tensor, "transformer"]:
-        """Trained less untrained, the mean over the autoencoders of each."""
-        return self.trained.mean(dim=1) - self.untrained.mean(dim=1)
+def means(runs: DataFrame) -> DataFrame:
+    """The mean of each score over the seeds of each setting, which is the index."""
+    return runs.drop(columns="seed").groupby(SETTING, sort=False).mean()
 
 
-def twins(tables: Mapping[Transformer, Iterable[Row]], name: str) -> Twins:
-    """A score of the same runs on every transformer and its untrained twin.
+def of_setting(runs: DataFrame, setting: Setting) -> DataFrame:
+    """The runs of one setting."""
+    return runs[(runs[SETTING] == list(setting)).all(axis=1)]
+
+
+def best(scores: Series) -> Setting:
+    """The setting with the largest number; of several the first."""
+    return _setting(scores.idxmax())
+
+
+def labelled(settings: DataFrame) -> DataFrame:
+    """The same for readers: each setting in writing, each score as in ``NAMES``."""
+    names = [str(_setting(fields)) for fields in settings.index]
+    return settings.set_axis(names).rename_axis("setting: level, width").rename(columns=NAMES)
+
+
+def _setting(fields: tuple[str, float, int]) -> Setting:
+    # A number of latents is whole, and the configuration of an autoencoder takes it only as such.
+    contestant, level, d_sae = fields
+    return Setting(contestant, int(level) if level == int(level) else level, int(d_sae))
+
+
+def gains(runs: DataFrame) -> DataFrame:
+    """What the price on length adds to each score, run by run, for all that were trained with it
+    and without; the index is the run without."""
+    has_price = runs["contestant"].str.endswith(" + L1")
+    plain, priced = runs[~has_price].set_index(RUN), runs[has_price]
+    without = priced["contestant"].str.removesuffix(" + L1")
+    priced = priced.assign(contestant=without).set_index(RUN)
+    pairs = plain.index.intersection(priced.index, sort=False)
+    return priced.loc[pairs] - plain.loc[pairs]
+
+
+def twins(runs: DataFrame, setting: Setting, name: str) -> DataFrame:
+    """A score of a setting on each transformer (the index), trained and untrained, and the gain:
+    trained less untrained. Each is the mean over the seeds of the autoencoder.
+
+    Args:
+        runs: on several transformers.
 
     Raises:
-        KeyError: a transformer lacks its twin.
+        ValueError: a transformer lacks its twin.
     """
-    seeds = list(dict.fromkeys(transformer.seed for transformer in tables))
-    scores = {
-        trained: torch.stack([values(tables[Transformer(seed, trained)], name) for seed in seeds])
-        for trained in (True, False)
-    }
-    return Twins(seeds, scores[True], scores[False])
+    own = of_setting(runs, setting).groupby(["transformer", "trained"], sort=False)
+    states = own[name].mean().unstack()
+    pair = DataFrame({"trained": states.get(True), "untrained": states.get(False)})
+    if pair.isna().any(axis=None):
+        raise ValueError(f"Of {setting.in_words}, some transformers lack their twin.")
+    return pair.assign(gain=pair["trained"] - pair["untrained"])
 
 
-def verdicts(rows: Sequence[Row], truth: str) -> dict[str, Verdict]:
-    """What each criterion is worth against a score that needs the truth."""
-    goal = means(rows, truth)
-    groups = [setting.contestant for setting in by_setting(rows)]
-    result = {}
+def verdicts(settings: DataFrame, truth: str) -> DataFrame:
+    """What each criterion (the index) is worth against a score that needs the truth: their rank
+    correlation ("ranks") with its interval ("low", "high"), and the "regret".
+
+    Args:
+        settings: as :func:`means` has them.
+    """
+    contestants = list(settings.index.get_level_values("contestant"))
+    goal = torch.as_tensor(settings[truth].to_numpy(copy=True))
+    lines = {}
     for name, (score, sign) in CRITERIA.items():
-        criterion = sign * means(rows, score)
-        ranks = rank_correlation(criterion, goal, groups)
-        result[name] = Verdict(ranks, regret(criterion, goal))
-    return result
+        criterion = sign * torch.as_tensor(settings[score].to_numpy(dtype=float, copy=True))
+        ranks = rank_correlation(criterion, goal, contestants)
+        lines[name] = [*ranks, regret(criterion, goal)]
+    columns = ["ranks", "low", "high", "regret"]
+    return DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
-def means(rows: Iterable[Row], name: str) -> Float[Tensor, "setting"]:
-    """The mean over the seeds of each setting, in the order of the rows."""
-    return torch.stack([values(group, name).mean() for group in by_setting(rows).values()])
-
-
-def front(
-    cost: Float[Tensor, "setting"], gain: Float[Tensor, "setting"]
-) -> Bool[Tensor, "setting"]:
-    """Which settings are on the Pareto front: none costs less and gains as much, or costs as much
-    and gains more."""
+def front(settings: DataFrame, name: str) -> Series:
+    """Which settings are on the Pareto front of L0 and a score: none has fewer active latents and
+    scores as high, or has as few and scores higher."""
+    cost, gain = settings["l0"].to_numpy(), settings[name].to_numpy()
     no_worse = (cost[:, None] <= cost) & (gain[:, None] >= gain)
     better = (cost[:, None] < cost) | (gain[:, None] > gain)
-    return ~(no_worse & better).any(dim=0)
+    return Series(~(no_worse & better).any(axis=0), index=settings.index)
 
 
 def rank_correlation(
@@ -174,7 +198,7 @@ def regret(criterion: Float[Tensor, "setting"], truth: Float[Tensor, "setting"])
 
 
 def without_labels(
-    rows: Iterable[Row], least_explained: float = 0.95, agreement: str = "consistency"
+    runs: DataFrame, least_explained: float = 0.95, agreement: str = "consistency"
 ) -> Setting:
     """The setting whose seeds agree most, among those that explain enough of the variance.
 
@@ -189,40 +213,39 @@ def without_labels(
     Raises:
         ValueError: no setting explains enough.
     """
-    groups = by_setting(rows)
-    enough = {
-        setting: float(values(group, agreement).mean())
-        for setting, group in groups.items()
-        if values(group, "explained_variance").mean() >= least_explained
-    }
-    if not enough:
+    settings = means(runs)
+    enough = settings[settings["explained_variance"] >= least_explained]
+    if enough.empty:
         raise ValueError(f"No setting explains {least_explained:.0%} of the variance.")
-    return max(enough, key=lambda setting: enough[setting])
+    return best(enough[agreement])
 
 
-def departures(again: Sequence[Row], table: Sequence[Row], tolerance: float = 1e-5) -> list[str]:
-    """One sentence for each score of a run that the table states differently.
+def compared(again: DataFrame, stated: DataFrame, tolerance: float = 1e-5) -> DataFrame:
+    """Each score of runs that were made again, beside the same one in a table.
 
-    A difference counts above ``tolerance`` times 1 plus the number in the table, which has six
-    significant digits. Consistency depends on which seeds were run and is compared where a setting
-    has the same ones.
+    Two numbers agree if they differ by at most ``tolerance`` times 1 plus the number in the table,
+    which has six significant digits. Consistency depends on which seeds were run and is compared
+    where a setting has the same ones.
+
+    Returns:
+        one line for each score of each run, with "again", "stated" and "agrees".
 
     Raises:
         KeyError: the table lacks a run.
     """
-    stated = {row.run: row for row in table}
-    seeds = {setting: len(rows) for setting, rows in by_setting(table).items()}
-    sentences = []
-    for setting, rows in by_setting(again).items():
-        names = [*rows[0].scores._fields, "added_loss"]
-        if len(rows) == seeds[setting]:
-            names += ["consistency", "code_consistency"]
-        for name in names:
-            new, old = values(rows, name), values([stated[row.run] for row in rows], name)
-            # Not "above": a number that is not one differs from all others.
-            off = ~((new - old).abs() <= tolerance * (1 + old.abs()))
-            sentences += [
-                f"{name} of {rows[i].run} is {new[i]:.6g}, in the table {old[i]:.6g}"
-                for i in off.nonzero()[:, 0].tolist()
-            ]
-    return sentences
+    # The columns up to the seed say which run it is; the tables of several transformers have more.
+    names = list(again)
+    which = names[: names.index("seed") + 1]
+    long = []
+    for name, runs in (("again", again), ("stated", stated[names])):
+        counted = runs.assign(seeds=runs.groupby(which[:-1])["seed"].transform("size"))
+        long.append(counted.melt([*which, "seeds"], var_name="score", value_name=name))
+    both = long[0].merge(long[1], "left", [*which, "score"], suffixes=("", "_of_table"))
+    if both["seeds_of_table"].isna().any():
+        raise KeyError("The table lacks a run that was made again.")
+    of_seeds = both["score"].isin(["consistency", "code_consistency"])
+    both = both[~of_seeds | (both["seeds"] == both["seeds_of_table"])]
+    off = (both["again"] - both["stated"]).abs()
+    # A number that is not one agrees with nothing.
+    agrees = off <= tolerance * (1 + both["stated"].abs())
+    return both[[*which, "score", "again", "stated"]].assign(agrees=agrees)

@@ -1,4 +1,5 @@
-"""Dictionaries that no autoencoder learned, to be scored beside those that one did."""
+"""Dictionaries that no autoencoder learned, to be scored beside those that one did; what scores
+make of them, and what a centred MCC owes to its fit."""
 
 import warnings
 from typing import NamedTuple
@@ -11,7 +12,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.circuits.interventions import evaluate_replaced, mean_ablate, zero_ablate
 from palindrome_lens.model import activations
+from palindrome_lens.sae import gauge, metrics
+from palindrome_lens.sae.leaderboard import Live, Material
 from palindrome_lens.sae.reference import Reference
 from palindrome_lens.sparse_coding import pursue, unit
 from palindrome_lens.task import inputs
@@ -166,3 +170,109 @@ def ceiling(reference: Reference, active: int) -> Pursued:
         name = reference.names[int((lengths == 0).nonzero()[0])]
         raise ValueError(f"The vector of the feature {name} has length 0; it has no direction.")
     return Pursued(reference.mean, unit(reference.vectors), active)
+
+
+def on_purpose(reference: Reference) -> dict[str, Given]:
+    """The reference, told which features are present; and the same with one fault each.
+
+    Merged: the first two features share a latent. Dead: the first latent never fires. Absorbed: a
+    further latent fires in place of those of the first letter in slots 0 and 1 where both are
+    present. Short: atoms are 0.8 times as long. Shifted: all atoms are moved by one vector, in
+    equal parts along all axes and as long as a vector of the reference is on the mean.
+    """
+    mean, vectors, labels = reference.mean, reference.vectors, reference.labels.double()
+    second = int((reference.slots == 0).sum())  # the first letter in slot 1
+    merged_code, dead_code = labels.clone(), labels.clone()
+    merged_code[:, 0] += merged_code[:, 1]
+    merged_code[:, 1] = dead_code[:, 0] = 0
+    merged = vectors.clone()
+    merged[0] = vectors[:2].mean(dim=0)
+    both = labels[:, [0]] * labels[:, [second]]
+    absorbed_code = torch.cat([labels, both], dim=1)
+    absorbed_code[:, [0, second]] -= both
+    pair = torch.cat([vectors, vectors[[0, second]].sum(dim=0, keepdim=True)])
+    offset = vectors.norm(dim=1).mean() * unit(torch.ones_like(vectors[:1]))[0]
+    n_slots = len(reference.slots.unique())  # as many features are always present
+    return {
+        "the truth": Given(mean, vectors, labels),
+        "merged": Given(mean, merged, merged_code),
+        "dead": Given(mean, vectors, dead_code),
+        "absorbed": Given(mean, pair, absorbed_code),
+        "short": Given(mean, 0.8 * vectors, labels),
+        "shifted": Given(mean - n_slots * offset, vectors + offset, labels),
+    }
+
+
+def chance(
+    x: Float[Tensor, "sample d_in"], vectors: Float[Tensor, "feature d_in"], draws: int
+) -> dict[str, list[float]]:
+    """The MCC of the principal components with vectors, and that of each draw of as many
+    directions of three kinds: turned within the same span, like the data, and even."""
+    axes = pca(x)
+    n, seeds = len(axes.W_dec), range(draws)
+    drawn: dict[str, list[metrics.Dictionary]] = {
+        "PCA": [axes],
+        "turned": [turned(axes, seed) for seed in seeds],
+        "like the data": [like_data(x, n, 1, seed) for seed in seeds],
+        "evenly": [random(x, n, 1, seed) for seed in seeds],
+    }
+    return {
+        name: [metrics.agreement(dictionary.W_dec, vectors).mcc for dictionary in group]
+        for name, group in drawn.items()
+    }
+
+
+class Tried(NamedTuple):
+    """What a dictionary makes of all strings, what it scores, and what splicing it in costs."""
+
+    atoms: Float[Tensor, "d_sae d_in"]
+    codes: Float[Tensor, "strings d_sae"]
+    scores: metrics.Scores
+    loss: metrics.CrossEntropy
+
+    @property
+    def live(self) -> Live:
+        """The latents that are not 0 on every string."""
+        used = (self.codes != 0).any(dim=0)
+        return Live(self.atoms[used], self.codes[:, used])
+
+
+def tried(dictionary: metrics.Dictionary, material: Material, hook: str) -> Tried:
+    """Put a dictionary to every question, on all strings at the hook of the material."""
+    model, tokens = material.model, material.tokens
+    with torch.no_grad():
+        codes = dictionary.encode(material.x)
+        rebuilt = dictionary.decode(codes)
+    values = rebuilt.reshape(len(tokens), tokens.shape[1] - 1, -1)
+    loss = metrics.CrossEntropy(
+        clean=material.clean_loss,
+        spliced=evaluate_replaced(model, tokens, hook, values).mean_loss,
+        mean_ablated=mean_ablate(model, tokens, hook).mean_loss,
+        zero_ablated=zero_ablate(model, tokens, hook).mean_loss,
+    )
+    scores = metrics.score(dictionary, material.x, material.reference)
+    return Tried(dictionary.W_dec.detach(), codes, scores, loss)
+
+
+class Centring(NamedTuple):
+    """A centred MCC, and what it is when less, or the wrong thing, is fitted."""
+
+    fitted: float
+    unfitted: float
+    """With nothing fitted to the truth (:func:`gauge.unfitted_mcc`)."""
+    mislabelled: float
+    """Fitted to the vectors of other letters (:func:`gauge.mislabelled`)."""
+
+
+def centring(
+    latents: Float[Tensor, "sample latent"],
+    directions: Float[Tensor, "latent d_in"],
+    reference: Reference,
+) -> Centring:
+    """The centred MCC of a dictionary with its two controls."""
+    f1 = metrics.best_f1(latents, reference.labels)
+    return Centring(
+        gauge.centred_mcc(directions, reference, f1),
+        gauge.unfitted_mcc(latents, directions, reference, f1),
+        gauge.centred_mcc(directions, gauge.mislabelled(reference), f1),
+    )

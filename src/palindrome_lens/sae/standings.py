@@ -6,15 +6,16 @@
 other transformers, each of them also as it was before training.
 """
 
-import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
 
 from palindrome_lens.sae import metrics
-from palindrome_lens.sae.contestants import CONTESTANTS, Run, grid, probes
-from palindrome_lens.sae.leaderboard import TRANSFORMERS, Row, Transformer, as_scores, sweep
+from palindrome_lens.sae.contestants import Run, grid, probes
+from palindrome_lens.sae.leaderboard import TRANSFORMERS, Row, Transformer, sweep
 
 FILE = Path(__file__).with_suffix(".csv")
 TRANSFORMERS_FILE = Path(__file__).with_suffix(".transformers.csv")
@@ -22,79 +23,56 @@ COLUMNS = [*Run._fields, *metrics.Scores._fields, *Row._fields[2:]]
 TRANSFORMER_COLUMNS = ["transformer", "trained", *COLUMNS]
 
 
-def write(rows: Iterable[Row], path: Path = FILE) -> None:
-    """A table with one line for each run; six significant digits."""
-    _write(path, COLUMNS, map(_line, rows))
+def frame(rows: Iterable[Row]) -> DataFrame:
+    """One line for each run: which run it is, then all its scores."""
+    lines = [(*row.run, *row.scores, *row[2:]) for row in rows]
+    return DataFrame(lines, columns=COLUMNS).astype({"level": float})
 
 
-def read(path: Path = FILE) -> list[Row]:
-    """The rows of a table.
-
-    Raises:
-        ValueError: the file has other columns than this code writes.
-    """
-    return [_row(line) for line in _lines(path, COLUMNS)]
-
-
-def write_transformers(
-    tables: Mapping[Transformer, Iterable[Row]], path: Path = TRANSFORMERS_FILE
-) -> None:
-    """The rows of several transformers, one after the other."""
-    lines = [
-        [transformer.seed, int(transformer.trained), *_line(row)]
+def transformers_frame(tables: Mapping[Transformer, Iterable[Row]]) -> DataFrame:
+    """The same for several transformers, one after the other; the first two columns say which."""
+    frames = [
+        frame(rows).assign(transformer=transformer.seed, trained=transformer.trained)
         for transformer, rows in tables.items()
-        for row in rows
     ]
-    _write(path, TRANSFORMER_COLUMNS, lines)
+    return pd.concat(frames, ignore_index=True)[TRANSFORMER_COLUMNS]
 
 
-def read_transformers(path: Path = TRANSFORMERS_FILE) -> dict[Transformer, list[Row]]:
-    """What :func:`write_transformers` wrote.
+def write(table: DataFrame, path: Path) -> None:
+    """One line for each run; six significant digits."""
+    whole = table.astype(dict.fromkeys({"trained"} & {*table}, int))
+    whole.to_csv(path, index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
+
+
+def read(path: Path = FILE) -> DataFrame:
+    """The runs on the first transformer, as :func:`frame` has them.
 
     Raises:
         ValueError: the file has other columns than this code writes.
     """
-    tables: dict[Transformer, list[Row]] = {}
-    for seed, trained, *line in _lines(path, TRANSFORMER_COLUMNS):
-        transformer = Transformer(int(seed), bool(int(trained)))
-        tables.setdefault(transformer, []).append(_row(line))
-    return tables
+    return _read(path, COLUMNS)
 
 
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *lines])
+def read_transformers(path: Path = TRANSFORMERS_FILE) -> DataFrame:
+    """The runs on several transformers, as :func:`transformers_frame` has them.
+
+    Raises:
+        ValueError: the file has other columns than this code writes.
+    """
+    return _read(path, TRANSFORMER_COLUMNS).astype({"trained": bool})
 
 
-def _lines(path: Path, header: Sequence[str]) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        first, *lines = csv.reader(file)
-    if first != header:
-        raise ValueError(f"{path} has the columns {first}; {header} were expected.")
-    return lines
-
-
-def _line(row: Row) -> list[Any]:
-    return [*row.run, *(f"{value:.6g}" for value in (*row.scores, *row[2:]))]
-
-
-def _row(line: Sequence[str]) -> Row:
-    name, level, d_sae, seed, *numbers = line
-    *scores, added, consistency, code_consistency = map(float, numbers)
-    run = _run(name, float(level), int(d_sae), int(seed))
-    return Row(run, as_scores(scores), added, consistency, code_consistency)
-
-
-def _run(contestant: str, level: float, d_sae: int, seed: int) -> Run:
-    # A number of latents is whole, and the configuration takes it only as such.
-    whole = CONTESTANTS[contestant].knob == "k"
-    return Run(contestant, int(level) if whole else level, d_sae, seed)
+def _read(path: Path, columns: Sequence[str]) -> DataFrame:
+    table = pd.read_csv(path)
+    if list(table) != columns:
+        raise ValueError(f"{path} has the columns {list(table)}; {columns} were expected.")
+    return table.astype({"level": float})
 
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["transformers"]:
-        write(sweep(grid(), workers=2))
+        write(frame(sweep(grid(), workers=2)), FILE)
         print(f"wrote {FILE.name}")
     probed = {transformer: sweep(probes(), 2, transformer) for transformer in TRANSFORMERS}
-    write_transformers(probed)
+    write(transformers_frame(probed), TRANSFORMERS_FILE)
     print(f"wrote {TRANSFORMERS_FILE.name}")
