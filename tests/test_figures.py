@@ -12,7 +12,7 @@ import torch
 from palindrome_lens import colours, figures
 from palindrome_lens.figures import bars, heatmap, lines, numbers, points, slider
 
-TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line that falls."}
+TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line\n    that falls."}
 MAKERS: dict[str, Callable[[], go.Figure]] = {
     "lines": lambda: lines({"loss": [3.14159265, 1.0]}, **TITLES),
     "bars": lambda: bars({"loss": [3.14159265, 1.0]}, labels=["a", "b"], **TITLES),

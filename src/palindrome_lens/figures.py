@@ -91,7 +91,7 @@ def _styled(figure: go.Figure, alt: str, x: str, y: str, height: int) -> go.Figu
     }
     figure.update_layout(
         template="none",
-        meta={"alt": alt},
+        meta={"alt": " ".join(alt.split())},
         height=height,
         margin={"l": 56, "r": 16, "t": 16, "b": 48},
         colorway=COLOURS,
