@@ -12,7 +12,7 @@ import torch
 from palindrome_lens import colours, figures
 from palindrome_lens.figures import bars, heatmap, lines, numbers, points, slider
 
-TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line that falls."}
+TITLES: dict[str, Any] = {"x_title": "step", "y_title": "nats", "alt": "A line\n    that falls."}
 MAKERS: dict[str, Callable[[], go.Figure]] = {
     "lines": lambda: lines({"loss": [3.14159265, 1.0]}, **TITLES),
     "bars": lambda: bars({"loss": [3.14159265, 1.0]}, labels=["a", "b"], **TITLES),
@@ -151,7 +151,7 @@ def test_a_slider_shows_a_matrix_for_each_stop_and_does_not_start_by_itself() ->
     stops = {"0": torch.tensor([[0.12345, 0.5]]), "40": torch.tensor([[1.0, 0.0]])}
     figure = slider(stops, rows=["q"], columns=["a", "b"], slider_title="step", **TITLES)
     stored = as_json(figure)
-    assert stored["layout"]["meta"]["alt"] == TITLES["alt"]
+    assert stored["layout"]["meta"]["alt"] == "A line that falls."
     assert stored["data"][0]["z"] == [[0.123, 0.5]]
     frames = {frame["name"]: frame["data"][0]["z"] for frame in stored["frames"]}
     assert frames == {"0": [[0.123, 0.5]], "40": [[1.0, 0.0]]}

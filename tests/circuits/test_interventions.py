@@ -14,7 +14,13 @@ from palindrome_lens.circuits.interventions import (
     mean_ablate,
     zero_ablate,
 )
-from palindrome_lens.circuits.patterns import distinct_contexts, mirror_attention, patterns
+from palindrome_lens.circuits.patterns import (
+    distinct_contexts,
+    mean_handed_over,
+    mirror_attention,
+    patterns,
+)
+from palindrome_lens.circuits.subject import subject
 from palindrome_lens.evaluation import evaluate, position_loss
 from palindrome_lens.model import ModelConfig, activations, hooked
 from palindrome_lens.task import Task, inputs, targets
@@ -23,6 +29,7 @@ from palindrome_lens.training import Recipe, train
 
 TINY = Task(alphabet="abcd", half_length=2)
 TOKENS = encode(TINY, TINY.strings())
+ATTN_OUT = "blocks.0.hook_attn_out"
 MLP_OUT = "blocks.0.hook_mlp_out"
 RESID_MID = "blocks.0.hook_resid_mid"
 
@@ -63,6 +70,16 @@ def test_mirror_attention_reads_the_weights_at_the_mirror_positions() -> None:
     assert (second.query, second.key, second.least_index) == (4, 1, 2)
     assert (first.mean, first.least) == pytest.approx((0.6, 0.2))
     assert (second.mean, second.least) == pytest.approx((0.4, 0.1))
+
+
+def test_what_is_handed_over_adds_up_to_the_mean_that_attention_writes(
+    random: TransformerBridge,
+) -> None:
+    solver = subject(TINY, random)
+    handed = mean_handed_over(solver)
+    written = activations(random, inputs(TOKENS), [ATTN_OUT])[ATTN_OUT].mean(dim=0)
+    torch.testing.assert_close(handed.sum(dim=1) + solver.tables.bias, written)
+    assert not handed[2, 3:].any() and handed[2, :3].all()
 
 
 def test_contexts_are_counted_as_the_different_prefixes() -> None:

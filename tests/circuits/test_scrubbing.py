@@ -9,13 +9,23 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from palindrome_lens.circuits import scrubbing
+from palindrome_lens.circuits.interventions import margins
 from palindrome_lens.circuits.scrubbing import (
+    FINAL,
+    LADDER,
     NODES,
+    NOTHING,
+    REVERSE,
+    STEPS,
+    WHOLE,
     Group,
+    hypotheses,
     recovered,
     scrub,
     scrub_drawn,
+    scrubbed,
     simplified,
+    stand_ins,
 )
 from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import finish, tabulate
@@ -83,13 +93,32 @@ def test_keeping_everything_is_the_model(random: TransformerBridge, query: int) 
 
 
 def test_the_handbuilt_model_needs_the_mirror_letter_alone(handbuilt: HandBuilt) -> None:
-    task, model, tables = handbuilt.task, handbuilt.model, tabulate(handbuilt.model)
-    tokens = encode(task, task.strings())
-    free = Group(("direct", "pattern", "others"), NONE)
-    for query in task.mirrored_positions:
-        right = scrub(Subject(task, model, tables, tokens), query, [Group(("mirror",), ALL), free])
-        wrong = scrub(Subject(task, model, tables, tokens), query, [Group(("mirror",), NONE), free])
-        assert (right.right, wrong.right) == (1.0, 0.25)
+    tested = scrubbed(subject(handbuilt.task, handbuilt.model))
+    for query in handbuilt.task.mirrored_positions:
+        right = tested.loc[query, "right"].to_dict()
+        assert right == dict.fromkeys(right, 0.25) | {FINAL: 1.0, WHOLE: 1.0}
+        assert list(right) == [*LADDER, REVERSE]
+
+
+def test_the_ladder_goes_from_a_random_donor_to_the_model(random: TransformerBridge) -> None:
+    solver = subject(TINY, random)
+    tested = scrubbed(solver)
+    for query, stated in ((q, hypotheses(TINY, q)) for q in TINY.mirrored_positions):
+        by_name = {name: scrub(solver, query, groups) for name, groups in stated.items()}
+        none, whole = by_name[NOTHING].loss, by_name[WHOLE].loss
+        for name, wanted in by_name.items():
+            row = tested.loc[(query, name)]
+            assert tuple(row[list(wanted._fields)]) == pytest.approx(tuple(wanted))
+            assert row["above"] == pytest.approx(wanted.loss - whole)
+            assert row["recovered"] == pytest.approx((none - wanted.loss) / (none - whole))
+
+
+def test_the_reverse_keeps_what_the_final_hypothesis_swaps() -> None:
+    for query in TINY.mirrored_positions:
+        stated = hypotheses(TINY, query)
+        final, reverse = ({g.nodes: g.kept for g in stated[n]} for n in (FINAL, REVERSE))
+        assert final == {nodes: ALL - kept for nodes, kept in reverse.items()}
+        assert final[("mirror",)] == ALL
 
 
 @pytest.mark.parametrize("query", TINY.mirrored_positions)
@@ -186,7 +215,26 @@ def test_the_mlp_table_looks_up_what_the_running_mlp_writes(
 
 def test_the_handbuilt_model_and_its_stand_ins_agree(handbuilt: HandBuilt) -> None:
     task, model = handbuilt.task, handbuilt.model
-    found = [simplified(subject(task, model), q) for q in task.mirrored_positions]
-    for step in scrubbing.STEPS:
-        first, second = [f["model"] for f in found], [f[step] for f in found]
-        assert scrubbing.agreeing(first, second).all()
+    compared = stand_ins(subject(task, model))
+    assert list(compared.index) == list(STEPS)
+    assert (compared["same"] == task.size).all()
+    assert (compared["least margin"] > 0).all()
+
+
+def test_stand_ins_are_compared_string_by_string(random: TransformerBridge) -> None:
+    whole = subject(TINY, random)
+    compared = stand_ins(whole)
+    own = margins(random, STRINGS)
+    for step in STEPS:
+        same, apart, least = torch.ones(16, dtype=torch.bool), 0.0, float("inf")
+        for query in TINY.mirrored_positions:
+            logits, wanted = simplified(whole, query)[step], STRINGS[:, query + 1, None]
+            rivals = logits.scatter(1, wanted, -torch.inf).amax(dim=1)
+            by_string = logits.gather(1, wanted)[:, 0] - rivals
+            same &= logits.argmax(dim=1) == simplified(whole, query)["model"].argmax(dim=1)
+            apart = max(apart, float((by_string - own[:, query]).abs().max()))
+            least = min(least, float(by_string.min()))
+        assert compared.loc[step, "same"] == int(same.sum())
+        assert compared.loc[step, "margin off"] == pytest.approx(apart, abs=1e-9)
+        assert compared.loc[step, "least margin"] == pytest.approx(least)
+    assert compared.loc["one letter table", "same"] < 16

@@ -1,4 +1,4 @@
-"""Attention patterns of all strings, and how much they attend to the mirror position."""
+"""Attention patterns of all strings: how much they attend to the mirror, and what they carry."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from palindrome_lens.circuits.subject import Subject
+from palindrome_lens.circuits.tables import handed_over
 from palindrome_lens.model import activations
 from palindrome_lens.task import Task, distinct, inputs
 
@@ -58,3 +60,17 @@ def distinct_contexts(tokens: Int64[Tensor, "strings length"], position: int) ->
     Attention is causal, so what happens at a position can differ only between these.
     """
     return distinct(tokens[:, : position + 1])
+
+
+def mean_handed_over(subject: Subject) -> Float[Tensor, "query key d_model"]:
+    """What each key hands to each query, attention weight times OV, on average over all strings.
+
+    Heads are summed. A key that lies behind the query hands it nothing.
+    """
+    n = subject.task.n_positions
+    mean = subject.tables.bias.new_zeros(n, n, len(subject.tables.bias))
+    for query in range(n):
+        # (strings, key, d_model)
+        by_key = handed_over(subject.tables, subject.read, query).sum(dim=1)
+        mean[query, : query + 1] = by_key.mean(dim=0)
+    return mean

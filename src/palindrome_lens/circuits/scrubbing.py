@@ -8,11 +8,20 @@ position the graph has four nodes, each a function of the string; what follows a
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
+from pandas import DataFrame
 from torch import Tensor
 
 from palindrome_lens.circuits.subject import Subject
-from palindrome_lens.circuits.tables import CHUNK, Tables, finish, mlp_out, pattern, unembedded
+from palindrome_lens.circuits.tables import (
+    CHUNK,
+    Tables,
+    finish,
+    margin,
+    mlp_out,
+    pattern,
+    unembedded,
+)
 from palindrome_lens.task import Task, inputs, letters, targets
 
 Node = Literal["direct", "pattern", "mirror", "others"]
@@ -40,6 +49,33 @@ class Scrubbed(NamedTuple):
     """The largest expected loss of a string over its donors, in nats."""
     cases: int
     """Combinations of own and donor letters that can differ; all of them were evaluated."""
+
+
+NOTHING, FINAL, WHOLE = "nothing matters", "the value at the mirror", "everything (the model)"
+REVERSE = "all but the value at the mirror"
+LADDER = (NOTHING, "the letter beside", "all but the mirrored letter", FINAL, WHOLE)
+"""From a hypothesis that knows nothing to the model itself. ``REVERSE`` swaps what ``FINAL``
+keeps, and keeps the rest."""
+
+
+def hypotheses(task: Task, query: int) -> dict[str, list[Group]]:
+    """The rungs of the ``LADDER``, and ``REVERSE``, at a query.
+
+    Raises:
+        ValueError: the query predicts no mirrored letter.
+    """
+    target, every = task.slot_of(query), frozenset(range(task.half_length))
+    none = frozenset[int]()
+    beside = frozenset([(target + 1) % task.half_length])
+    rest: tuple[Node, ...] = ("direct", "pattern", "others")
+    return {
+        NOTHING: [Group(NODES, none)],
+        "the letter beside": [Group(NODES, beside)],
+        "all but the mirrored letter": [Group(NODES, every - {target})],
+        FINAL: [Group(("mirror",), every), Group(rest, none)],
+        WHOLE: [Group(NODES, every)],
+        REVERSE: [Group(("mirror",), none), Group(rest, every)],
+    }
 
 
 class Parts(NamedTuple):
@@ -103,6 +139,27 @@ def scrub(
     expected = torch.cat(losses).reshape(base ** len(own), -1).mean(dim=1)
     n = base ** len(variables)
     return Scrubbed(float(expected.mean()), right / n, float(expected.max()), n)
+
+
+def scrubbed(subject: Subject) -> DataFrame:
+    """All :func:`hypotheses` at every query.
+
+    The rows are named by ``query`` and ``what matters``. The columns are those of
+    :class:`Scrubbed`; ``above``, the loss less the model's own, in nats; and ``recovered``, the
+    share of the loss that comes back (:func:`recovered`).
+    """
+    rows = {}
+    for query in subject.queries:
+        tested = {
+            name: scrub(subject, query, groups)
+            for name, groups in hypotheses(subject.task, query).items()
+        }
+        random, model = tested[NOTHING].loss, tested[WHOLE].loss
+        for name, result in tested.items():
+            back = recovered(result.loss, random, model)
+            more = {"above": result.loss - model, "recovered": back}
+            rows[query, name] = result._asdict() | more
+    return DataFrame.from_dict(rows, orient="index").rename_axis(["query", "what matters"])
 
 
 def scrub_drawn(
@@ -242,9 +299,25 @@ def _by_letter(
     return (total / torch.bincount(which).unsqueeze(1))[which]
 
 
-def agreeing(
-    first: list[Float[Tensor, "strings vocab"]], second: list[Float[Tensor, "strings vocab"]]
-) -> Bool[Tensor, "strings"]:
-    """On which strings two of them have the same argmax at each of a list of queries."""
-    same = [a.argmax(-1) == b.argmax(-1) for a, b in zip(first, second, strict=True)]
-    return torch.stack(same).all(dim=0)
+def stand_ins(subject: Subject) -> DataFrame:
+    """How the ``STEPS`` of :func:`simplified` compare with the model, over all queries and strings.
+
+    The columns are ``same``, on how many strings a step has the model's most probable token at
+    every query; ``least margin`` of the right letter; and ``margin off``, how far its margin is
+    from the model's at most. Margins are in nats.
+    """
+    queries = subject.queries
+    by_query = [simplified(subject, query) for query in queries]
+    wanted = torch.stack([subject.wanted(query) for query in queries])
+    # (query, strings, vocab)
+    log_probs = {step: torch.stack([steps[step] for steps in by_query]) for step in STEPS}
+    answers = {step: log_probs[step].argmax(dim=-1) for step in STEPS}
+    margins = {step: margin(log_probs[step], wanted) for step in STEPS}
+    return DataFrame(
+        {
+            "same": [int((answers[s] == answers["model"]).all(dim=0).sum()) for s in STEPS],
+            "least margin": [float(margins[s].min()) for s in STEPS],
+            "margin off": [float((margins[s] - margins["model"]).abs().max()) for s in STEPS],
+        },
+        index=list(STEPS),
+    ).rename_axis("step")

@@ -3,7 +3,6 @@
 import torch
 
 from palindrome_lens.circuits import attribution, estimators, limits, patching, scrubbing, weights
-from palindrome_lens.circuits.scrubbing import NODES, Group
 from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import pattern
 
@@ -25,14 +24,19 @@ def readings(subject: Subject, query: int) -> dict[str, float]:
     strange = limits.answers(subject, limits.wrong_letters(task, query))
     line = estimators.walk(model, estimators.mirror_value(subject, query))
     truth = line.lead[-1] - line.lead[0]
+    stated = scrubbing.hypotheses(task, query)
+    own, donor = (
+        scrubbing.scrub(subject, query, stated[name]).right
+        for name in (scrubbing.FINAL, scrubbing.REVERSE)
+    )
     copied = weights.copying(subject, query, torch.zeros_like(tables.bias))
     return {
         "least attention on the mirror": float(
             pattern(tables, subject.read, query)[:, :, mirror].min()
         ),
         "letters copied without the MLP": weights.share_copied(copied),
-        "right with the mirror value alone": _right(subject, query, own="mirror"),
-        "right with all but the mirror value": _right(subject, query, own="others"),
+        "right with the mirror value alone": own,
+        "right with all but the mirror value": donor,
         "right after any letters": float((strange.margin > 0).double().mean()),
         "the mirror's share of the lead": float(
             shares["mirror"].mean() / torch.stack(list(shares.values())).sum(dim=0).mean()
@@ -43,13 +47,3 @@ def readings(subject: Subject, query: int) -> dict[str, float]:
         ).mean,
         "found by the gradient at the own value": estimators.judge(line.slope(1.0), truth).mean,
     }
-
-
-def _right(subject: Subject, query: int, own: str) -> float:
-    """The share of right answers with the string's own mirror value, or all but that, and the rest
-    from a donor."""
-    every, none = frozenset(range(subject.task.half_length)), frozenset[int]()
-    rest = tuple(node for node in NODES if node != "mirror")
-    kept = (every, none) if own == "mirror" else (none, every)
-    hypothesis = [Group(("mirror",), kept[0]), Group(rest, kept[1])]
-    return scrubbing.scrub(subject, query, hypothesis).right
