@@ -1,4 +1,4 @@
-"""Attention patterns of all strings: how much they attend to the mirror, and what they carry."""
+"""Attention patterns of all strings: how much looks at the mirror, and what is handed over."""
 
 from typing import NamedTuple
 
