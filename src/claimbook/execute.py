@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
@@ -66,11 +67,12 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
         say(f"{name} runs: {_listed(why)}" if why else f"{name} is up to date")
     started = time.monotonic()
     took: dict[str, float] = {}
-    for name, result, seconds in _executed(project, library, due):
-        replace_with(project.executed_copy(name), stored_form.to_bytes(result))
-        stale.record(project, name, due[name], seconds)
-        took[name] = seconds
-        say_difference(project, name, result)
+    with closing(_executed(project, library, due)) as results:
+        for name, result, seconds in results:
+            replace_with(project.executed_copy(name), stored_form.to_bytes(result))
+            stale.record(project, name, due[name], seconds)
+            took[name] = seconds
+            say_difference(project, name, result)
     if len(took) > 1:
         by_name = ", ".join(f"{name} {took[name]:.0f} s" for name in due)
         say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {by_name}")
@@ -79,7 +81,7 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
 
 def _executed(
     project: Project, library: Library, due: Mapping[str, Mapping[str, str]]
-) -> Iterator[tuple[str, NotebookNode, float]]:
+) -> Generator[tuple[str, NotebookNode, float], None, None]:
     """Each notebook with its result and how long it took, as they finish.
 
     Leaving it, also by an error or Ctrl-C, ends what still runs.

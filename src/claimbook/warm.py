@@ -37,7 +37,8 @@ class Door(NamedTuple):
 def kernels(modules: Iterable[str]) -> Iterator[Door | None]:
     """A process with these modules imported that forks kernels; ``None`` where none can be.
 
-    Leaving ends the process. Its kernels end with it, as they do when a terminal is closed.
+    Leaving ends the process, and so does the end of the one that began it; its kernels watch it,
+    and end too.
     """
     if not CAN_FORK:
         yield None
@@ -118,11 +119,11 @@ def _serve(asked: Connection, modules: list[str]) -> None:
         # What cannot be imported fails again in the notebook, where the error is shown.
         with suppress(Exception):
             import_module(module)
-    while True:
-        try:
-            command, folder, environment = asked.recv()
-        except EOFError:
-            return
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if not asked.poll(1):
+            continue
+        command, folder, environment = asked.recv()
         pid = os.fork()
         if not pid:
             asked.close()
@@ -141,7 +142,8 @@ def _become_kernel(command: list[str], folder: str, environment: dict[str, str])
             del sys.path[0]
         os.chdir(folder)
         os.environ.clear()
-        os.environ.update(environment)
+        # With this a kernel watches its parent, and ends with it.
+        os.environ.update(environment | {"JPY_PARENT_PID": str(os.getppid())})
         sys.argv = command[command.index("ipykernel_launcher") :]
         from ipykernel.kernelapp import launch_new_instance
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -73,6 +75,27 @@ signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL, subprocess.call(['false'])""
         write(name, state)
     execute.execute(project, NAMES)
     assert shown(project) == [(True, 1)] * 2
+
+
+def test_with_the_process_that_was_started_everything_ends(project: Project, write: Write) -> None:
+    """Also if it is killed, and can tidy nothing up."""
+    waits = """from pathlib import Path
+import os, time
+Path('{name}').write_text(f'{{os.getpid()}}')
+"""
+    for name in NAMES:
+        write(name, waits.format(name=name) + "time.sleep(300)")
+    command = [sys.executable, "-m", "claimbook", "--root", str(project.root), "execute", *NAMES]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    files = [project.notebooks / name for name in NAMES]
+    for _ in range(1200):
+        if all(file.exists() and file.read_text() for file in files):
+            break
+        time.sleep(0.1)
+    kernels = [int(file.read_text()) for file in files]
+    run.kill()
+    run.wait()
+    assert [gone(pid) for pid in kernels] == [True, True]
 
 
 def test_a_process_that_is_gone_takes_no_signal() -> None:
