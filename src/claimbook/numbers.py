@@ -1,6 +1,7 @@
 """How the book writes its numbers."""
 
 from collections.abc import Iterable
+from numbers import Integral
 
 SIGNIFICANT = 4
 
@@ -20,7 +21,7 @@ def written(value: float | int, form: str = "") -> str:
     """
     if form.endswith("%"):
         return f"{format(100 * value, form[:-1] or f'.{SIGNIFICANT}g')} %"
-    return format(value, form or ("," if isinstance(value, int) else f".{SIGNIFICANT}g"))
+    return format(value, form or ("," if isinstance(value, Integral) else f".{SIGNIFICANT}g"))
 
 
 def span(values: Iterable[float | int], form: str = "") -> str:

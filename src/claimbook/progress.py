@@ -48,6 +48,8 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is None and SIDE_BY_SIDE:
+            return
         state = "done" if kind is None else f"stopped in cell {self.done} of {self.total}"
         self._show(f"  {self.name}  {state}  {self._seconds()}")
         if self.in_place and not SIDE_BY_SIDE:

@@ -7,7 +7,6 @@ a kernel for each notebook: it has a single thread, and has computed nothing.
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -132,28 +131,18 @@ def _serve(asked: Connection, modules: list[str]) -> None:
 
 
 def _become_kernel(command: list[str], folder: str, environment: dict[str, str]) -> None:
-    """What ``python -m ipykernel_launcher …`` does; never returns."""
-    status = 1
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        if sys.path[0] == "" or Path(sys.path[0]) == Path.cwd():
-            del sys.path[0]
-        os.chdir(folder)
-        os.environ.clear()
-        # With this a kernel watches its parent, and ends with it.
-        os.environ.update(environment | {"JPY_PARENT_PID": str(os.getppid())})
-        sys.argv = command[command.index("ipykernel_launcher") :]
-        from ipykernel.kernelapp import launch_new_instance
+    """What ``python -m ipykernel_launcher …`` does; does not return."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    if sys.path[0] == "" or Path(sys.path[0]) == Path.cwd():
+        del sys.path[0]
+    os.chdir(folder)
+    os.environ.clear()
+    # With this a kernel watches its parent, and ends with it.
+    os.environ.update(environment | {"JPY_PARENT_PID": str(os.getppid())})
+    sys.argv = command[command.index("ipykernel_launcher") :]
+    from ipykernel.kernelapp import launch_new_instance
 
-        launch_new_instance()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    launch_new_instance()
+    sys.exit()

@@ -1,5 +1,6 @@
 """How numbers are rounded and written."""
 
+import numpy as np
 import pytest
 
 from claimbook.numbers import rounded, span, within, written
@@ -26,6 +27,7 @@ def test_numbers_are_rounded_to_4_significant_digits(value: float, wanted: float
     [
         (1.2217861, "", "1.222"),
         (17_576, "", "17,576"),
+        (np.int64(17_576), "", "17,576"),
         (17_576.0, ",.0f", "17,576"),
         (0.998712, "%", "99.87 %"),
         (1, "%", "100 %"),
