@@ -51,7 +51,7 @@ check: $(INSTALLED)/test-$(MADE_FROM) $(INSTALLED)/dev-$(MADE_FROM) ## lint, for
 	@$(VENV)/bin/codespell
 	@rm -rf _build/types && $(PY) -m jupytext --quiet --to '../_build/types//py:percent' notebooks/*.md
 	@$(PY) -m mypy src tests conftest.py
-	@$(PY) -m mypy --allow-untyped-defs _build/types/*.py
+	@$(PY) -m mypy --allow-untyped-defs --allow-redefinition-new --local-partial-types _build/types/*.py
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(BOOK) pairs
 	@$(BOOK) outputs

@@ -154,7 +154,7 @@ def bars(
 
 
 def points(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]],
+    series: Mapping[str, Sequence[Sequence[float]]],
     *,
     x_title: str,
     y_title: str,
@@ -165,7 +165,8 @@ def points(
     """Points with vertical bars.
 
     Args:
-        series: by name the horizontal places, the heights, and where each bar begins and ends.
+        series: by name four sequences: the horizontal places, the heights, and where each bar
+            begins and ends.
     """
     figure = go.Figure()
     for (name, (x, y, low, high)), (colour, i) in zip(series.items(), looks(series), strict=True):
