@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from handbuilt import HandBuilt
+from pandas.testing import assert_frame_equal
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -111,6 +112,13 @@ def test_the_ladder_goes_from_a_random_donor_to_the_model(random: TransformerBri
             assert tuple(row[list(wanted._fields)]) == pytest.approx(tuple(wanted))
             assert row["above"] == pytest.approx(wanted.loss - whole)
             assert row["recovered"] == pytest.approx((none - wanted.loss) / (none - whole))
+
+
+def test_some_hypotheses_are_tested_as_they_are_among_all(random: TransformerBridge) -> None:
+    solver = subject(TINY, random)
+    every, some = scrubbed(solver), scrubbed(solver, [FINAL])
+    assert set(some.index.get_level_values("what matters")) == {NOTHING, FINAL, WHOLE}
+    assert_frame_equal(some, every.loc[some.index])
 
 
 def test_the_reverse_keeps_what_the_final_hypothesis_swaps() -> None:

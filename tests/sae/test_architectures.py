@@ -161,6 +161,23 @@ def test_a_length_weight_prices_the_summed_latents(architecture: str) -> None:
     assert (priced.total - free.total).item() == pytest.approx(0.2 * summed)
 
 
+@pytest.mark.parametrize("k", [2, D_SAE])
+def test_a_topk_learns_as_if_all_latents_were_multiplied_with_all_atoms(k: int) -> None:
+    """The k atoms of each sample are added up instead; values and gradients are the same."""
+    made, samples = perturbed("topk", k=k, aux_weight=0.0), data()
+    stated = made.loss(samples)
+    stated.total.backward()
+    gradients = [parameter.grad for parameter in made.parameters()]
+    made.zero_grad()
+    latents = made.encode(samples)
+    dense = torch.nn.functional.mse_loss(made.decode(latents), samples)
+    dense.backward()
+    torch.testing.assert_close(stated.mse, dense, rtol=0, atol=1e-14)
+    torch.testing.assert_close(stated.latents, latents, rtol=0, atol=0)
+    for gradient, parameter in zip(gradients, made.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=0, atol=1e-14)
+
+
 def test_auxk_is_the_residual_rebuilt_from_the_largest_dead_latents() -> None:
     x, dead = data(), [1, 4, 6, 7, 10]
     autoencoder = with_quiet(perturbed("topk", aux_weight=1 / 32, aux_k=2), dead)

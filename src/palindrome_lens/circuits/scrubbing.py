@@ -5,6 +5,7 @@ irrelevant is taken from another string, the *donor*. Here all donors are enumer
 position the graph has four nodes, each a function of the string; what follows attention joins them.
 """
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 import torch
@@ -141,8 +142,8 @@ def scrub(
     return Scrubbed(float(expected.mean()), right / n, float(expected.max()), n)
 
 
-def scrubbed(subject: Subject) -> DataFrame:
-    """All :func:`hypotheses` at every query.
+def scrubbed(subject: Subject, names: Collection[str] = (*LADDER, REVERSE)) -> DataFrame:
+    """Some of the :func:`hypotheses` at every query, with ``NOTHING`` and ``WHOLE`` in any case.
 
     The rows are named by ``query`` and ``what matters``. The columns are those of
     :class:`Scrubbed`; ``above``, the loss less the model's own, in nats; and ``recovered``, the
@@ -153,6 +154,7 @@ def scrubbed(subject: Subject) -> DataFrame:
         tested = {
             name: scrub(subject, query, groups)
             for name, groups in hypotheses(subject.task, query).items()
+            if name in {NOTHING, WHOLE, *names}
         }
         random, model = tested[NOTHING].loss, tested[WHOLE].loss
         for name, result in tested.items():

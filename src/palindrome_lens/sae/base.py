@@ -147,7 +147,9 @@ class Autoencoder(nn.Module):
             raise ValueError(
                 f"The autoencoder takes {self.d_in} numbers per sample, not {x.shape[-1]}."
             )
-        return (x - self.b_dec if self.centred else x) @ self.W_enc + self.b_enc
+        # Not (x - b_dec) @ W_enc: the gradient of b_dec would take a third product of this size.
+        shift = self.b_enc - self.b_dec @ self.W_enc if self.centred else self.b_enc
+        return F.linear(x, self.W_enc.T, shift)
 
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
         raise TypeError(f"{type(self).__name__} does not say how it encodes.")

@@ -114,7 +114,7 @@ def prepare(config: SAEConfig, data: Float[Tensor, "samples d_in"]) -> Setup:
             raise ValueError("All samples are equal; there is nothing to normalise or to learn.")
         scaling, data = Scaling(mean, scale), (data - mean) / scale
     autoencoder = init_autoencoder(config, data)
-    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=config.lr)
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=config.lr, fused=True)
     return Setup(autoencoder, data, scaling, optimizer)
 
 
@@ -165,7 +165,7 @@ def update(autoencoder: Autoencoder, optimizer: torch.optim.Optimizer, lr: float
 
 def measured(loss: Loss) -> tuple[float, ...]:
     """One entry of each curve of the history."""
-    l0 = (loss.latents != 0).sum().item() / len(loss.latents)
+    l0 = loss.latents.count_nonzero().item() / len(loss.latents)
     return loss.mse.item(), loss.sparsity.item(), loss.auxiliary.item(), l0
 
 
@@ -206,11 +206,11 @@ def trained(
         ValueError: impossible data or configuration, or a batch larger than the data.
     """
     check_data(data)
-    found = True
+    is_stored = True
 
     def make() -> artifacts.Tensors:
-        nonlocal found
-        found = False
+        nonlocal is_stored
+        is_stored = False
         result = train(config, data, log, **kwargs)
         weights = {
             f"sae.{name}": weight for name, weight in result.autoencoder.state_dict().items()
@@ -226,7 +226,7 @@ def trained(
         {name[4:]: value for name, value in tensors.items() if name.startswith("sae.")}
     )
     history = SAEHistory(*(tensors[f"history.{name}"] for name in SAEHistory._fields))
-    if log and found:
+    if log and is_stored:
         for row in history.rows():
             log(row)
     return TrainedSAE(autoencoder.eval(), history)
