@@ -32,6 +32,8 @@ def evaluate_with(
 ) -> Evaluation:
     """Exact evaluation while the activations at a hook are replaced by ``edit(activations)``.
 
+    The edit is called for some of the strings at a time, so it must treat each by itself.
+
     Raises:
         ValueError: an unknown hook name.
     """
