@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from claimbook import claims, pictures, progress, readme, stale, stored_form, warm
+from claimbook import claims, pictures, readme, stale, stored_form, warm
 from claimbook.progress import Progress, Remaining, say
 from claimbook.project import NotebookError, Project, replace_with
 from claimbook.provenance import Library
@@ -95,14 +95,15 @@ def _executed(
     modules = library.files.keys() & {part for parts in due.values() for part in parts}
     with warm.kernels(modules) as door, _workers(min(WORKERS, len(due)), door) as pool:
         remaining = Remaining(expected)
-        for name, result, seconds in pool.imap_unordered(partial(_timed, project), names):
+        beside_others = partial(_timed, project, alone=False)
+        for name, result, seconds in pool.imap_unordered(beside_others, names):
             say(f"  {name}  done  {seconds:.1f} s  ({remaining.without(name)})")
             yield name, result, seconds
 
 
-def _timed(project: Project, name: str) -> tuple[str, NotebookNode, float]:
+def _timed(project: Project, name: str, alone: bool = True) -> tuple[str, NotebookNode, float]:
     started = time.monotonic()
-    result = run(project, name)
+    result = run(project, name, alone)
     return name, result, time.monotonic() - started
 
 
@@ -113,7 +114,6 @@ def _workers(number: int, door: warm.Door | None) -> Pool:
 def _begin(door: warm.Door | None) -> None:
     # Ctrl-C is for the process that was started at the terminal; it ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    progress.SIDE_BY_SIDE = True
     warm.use(door)
 
 
@@ -149,14 +149,17 @@ def _rewrite(project: Project, path: Path, content: bytes) -> None:
         say(f"Rewrote {project.shown(path)}")
 
 
-def run(project: Project, name: str) -> NotebookNode:
+def run(project: Project, name: str, alone: bool = True) -> NotebookNode:
     """Execute one notebook with papermill, in ``notebooks/``; nothing is written.
+
+    Args:
+        alone: no other notebook runs at the same time.
 
     Raises:
         NotebookError: a cell failed, or the kernel died.
     """
     source = stored_form.read_source(project.source(name))
-    with Progress(name, source.cells) as cells:
+    with Progress(name, source.cells, alone) as cells:
         try:
             ran = in_memory(project, source, on_cell_start=cells.cell_starts)
         except PapermillExecutionError as error:

@@ -8,9 +8,6 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-SIDE_BY_SIDE = False
-"""Whether other notebooks run beside this process's, so that none may have the last line."""
-
 
 def say(line: str) -> None:
     """Print a line at once, also where the output is a file."""
@@ -24,8 +21,9 @@ class Progress:
     several notebooks side by side a terminal is told only when one is done (:class:`Remaining`).
     """
 
-    def __init__(self, name: str, cells: list[NotebookNode]) -> None:
+    def __init__(self, name: str, cells: list[NotebookNode], alone: bool = True) -> None:
         self.name = name
+        self.alone = alone
         self.total = sum(cell.cell_type == "code" for cell in cells)
         self.index = 0
         self.done = 0
@@ -48,18 +46,18 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None and SIDE_BY_SIDE:
+        if kind is None and not self.alone:
             return
         state = "done" if kind is None else f"stopped in cell {self.done} of {self.total}"
         self._show(f"  {self.name}  {state}  {self._seconds()}")
-        if self.in_place and not SIDE_BY_SIDE:
+        if self.in_place and self.alone:
             print(flush=True)
 
     def _seconds(self) -> str:
         return f"{time.monotonic() - self.started:.1f} s"
 
     def _show(self, text: str) -> None:
-        if self.in_place and not SIDE_BY_SIDE:
+        if self.in_place and self.alone:
             print(f"\r{text}\033[K", end="", flush=True)
         elif not self.in_place:
             say(text)

@@ -57,8 +57,7 @@ def trained_together(
     training.check_alike(configs, recipes)
 
     def make(missing: list[int]) -> Iterator[artifacts.Tensors]:
-        # With small batches more models fit the cache.
-        at_once = max(1, SIDE_BY_SIDE * SOLVING.batch_size // recipes[0].batch_size)
+        at_once = side_by_side(recipes[0])
         for start in range(0, len(missing), at_once):
             places = missing[start : start + at_once]
             chosen = [configs[i] for i in places], [recipes[i] for i in places]
@@ -70,6 +69,11 @@ def trained_together(
     return [
         _from_store(task, config, tensors) for config, tensors in zip(configs, stored, strict=True)
     ]
+
+
+def side_by_side(recipe: Recipe) -> int:
+    """How many models to train in one loop: with small batches more of them fit the cache."""
+    return max(1, SIDE_BY_SIDE * SOLVING.batch_size // recipe.batch_size)
 
 
 def solving(task: Task, seeds: Iterable[int], **shape: Any) -> list[TransformerBridge]:

@@ -9,7 +9,7 @@ from handbuilt import HandBuilt, random_model
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits import attribution, estimators
+from palindrome_lens.circuits import attribution, estimators, lines
 from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.tables import tabulate
 from palindrome_lens.model import ModelConfig, hooked, init_model
@@ -29,9 +29,9 @@ def model_of(normalization: str | None) -> TransformerBridge:
     return random_model(TINY, normalization)
 
 
-def read(normalization: str | None, query: int) -> estimators.MirrorValue:
+def read(normalization: str | None, query: int) -> lines.MirrorValue:
     model = model_of(normalization)
-    return estimators.mirror_value(subject(TINY, model), query)
+    return lines.mirror_value(subject(TINY, model), query)
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def stream(normalization: str | None, own: int, query: int) -> Tensor:
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("normalization", ["LN", None])
 def test_the_line_agrees_with_autograd(normalization: str | None, query: int) -> None:
-    line = estimators.walk(model_of(normalization), read(normalization, query), POINTS)
+    line = lines.walk(model_of(normalization), read(normalization, query), POINTS)
     assert line.points.tolist() == [0.0, *POINTS, 1.0]
     for own in SOME:
         lead, middle = lead_of(normalization, own, query), stream(normalization, own, query)
@@ -99,7 +99,7 @@ def test_the_line_agrees_with_autograd(normalization: str | None, query: int) ->
 
 def test_pairs_in_which_a_slope_has_the_wrong_sign() -> None:
     query = QUERIES[0]
-    line = estimators.walk(model_of("LN"), read("LN", query))
+    line = lines.walk(model_of("LN"), read("LN", query))
     wrong = [0, 0]
     mirror = TINY.mirror_position(query)
     for own in range(16):
@@ -123,14 +123,14 @@ def test_pairs_in_which_a_slope_has_the_wrong_sign() -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_slopes_add_up_to_what_is_gained(query: int) -> None:
-    points = estimators.midpoints(64)
-    line = estimators.walk(model_of("LN"), read("LN", query), points)
+    points = lines.midpoints(64)
+    line = lines.walk(model_of("LN"), read("LN", query), points)
     torch.testing.assert_close(line.slope(*points), line.rise, rtol=0.02, atol=0.02)
     torch.testing.assert_close(line.trapezoidal(), line.rise, rtol=0.02, atol=0.02)
 
 
 def test_the_trapezoidal_rule_weighs_points_by_the_gaps_beside_them() -> None:
-    line = estimators.walk(model_of("LN"), read("LN", QUERIES[0]), [0.25, 0.5])
+    line = lines.walk(model_of("LN"), read("LN", QUERIES[0]), [0.25, 0.5])
     weights = torch.tensor([1, 2, 3, 2], dtype=torch.float64) / 8
     torch.testing.assert_close(line.trapezoidal(), weights @ (line.through + line.past))
 
@@ -152,7 +152,7 @@ def test_paths_are_swapped_one_at_a_time(normalization: str | None, query: int) 
 
 def test_without_layer_norm_the_path_past_the_mlp_is_linear() -> None:
     value = read(None, QUERIES[0])
-    line = estimators.walk(model_of(None), value, POINTS)
+    line = lines.walk(model_of(None), value, POINTS)
     lost = estimators.paths(model_of(None), value)["past"]
     torch.testing.assert_close(line.past, lost.expand(5, -1))
 
@@ -192,7 +192,7 @@ def test_each_estimate_is_what_its_name_says() -> None:
 
 def test_the_gradient_at_the_mean_donor() -> None:
     query = QUERIES[0]
-    at_mean = estimators.walk(model_of("LN"), read("LN", query).mean_donor)
+    at_mean = lines.walk(model_of("LN"), read("LN", query).mean_donor)
     for own in SOME:
         lead, middle = lead_of("LN", own, query), stream("LN", own, query)
         step = -torch.stack([swapped("LN", own, donor, query) for donor in range(16)]).mean(dim=0)
@@ -243,7 +243,7 @@ def test_the_held_gradient_is_a_finite_difference_with_scales_of_the_running_mod
 
 def test_with_no_scale_held_the_gradient_is_the_slope_at_the_own_end() -> None:
     value = read("LN", QUERIES[0])
-    slope = estimators.walk(model_of("LN"), value).slope(1.0)
+    slope = lines.walk(model_of("LN"), value).slope(1.0)
     torch.testing.assert_close(estimators.held_gradient(model_of("LN"), value, ()), slope)
 
 
@@ -286,8 +286,8 @@ def test_a_verdict() -> None:
 
 
 def test_midpoints() -> None:
-    assert estimators.midpoints(1) == [0.5]
-    assert estimators.midpoints(4) == [0.125, 0.375, 0.625, 0.875]
+    assert lines.midpoints(1) == [0.5]
+    assert lines.midpoints(4) == [0.125, 0.375, 0.625, 0.875]
 
 
 def test_what_cannot_be_measured() -> None:
@@ -303,6 +303,6 @@ def test_what_cannot_be_measured() -> None:
     config = ModelConfig(act_fn="gelu")
     smooth = hooked(init_model(config, TINY), config, TINY)
     with pytest.raises(ValueError, match="written out for ReLU; this MLP has gelu"):
-        estimators.walk(smooth, value)
+        lines.walk(smooth, value)
     with pytest.raises(ValueError, match="not in list"):
-        estimators.walk(model_of("LN"), value).slope(0.3)
+        lines.walk(model_of("LN"), value).slope(0.3)

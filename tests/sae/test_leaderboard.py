@@ -277,15 +277,3 @@ def test_a_setting_has_a_name_for_tables_and_one_for_sentences() -> None:
     assert Setting("TopK", 2, 8).in_words == "TopK with a k of 2 and 8 latents"
     weighted = Setting("ReLU + L1", 1e-3, 5).in_words
     assert weighted == "ReLU + L1 with a sparsity weight of 0.001 and 5 latents"
-
-
-def test_rows_are_gathered_by_setting() -> None:
-    runs = [Run("TopK", 2, 8, 0), Run("TopK", 3, 8, 0), Run("TopK", 2, 8, 1)]
-    groups = leaderboard.by_setting(leaderboard.sweep(runs))
-    assert list(groups) == [("TopK", 2, 8), ("TopK", 3, 8)]
-    both = groups[contestants.Setting("TopK", 2, 8)]
-    assert [row.run.seed for row in both] == [0, 1]
-    assert leaderboard.values(both, "l0").tolist() == [row.scores.l0 for row in both]
-    assert leaderboard.values(both, "added_loss").tolist() == [0.25, 0.25]
-    with pytest.raises(AttributeError, match="beauty"):
-        leaderboard.values(both, "beauty")

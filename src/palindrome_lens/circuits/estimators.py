@@ -1,28 +1,32 @@
 """Estimators of one value's effect, held against the exhaustive truth.
 
-The value is what a query reads at its mirror position, under the string's own attention weights;
-its donors are the values that all letters would have there. A gradient times the difference of two
-values is the slope of the lead along the straight line between them: 0 is the donor's value, 1 the
-string's own. So every gradient method is a choice of points on this line, and they share slopes.
+A gradient times the difference of two values is the slope of the lead along the straight line
+between them (:mod:`~palindrome_lens.circuits.lines`). So every gradient method is a choice of
+points on this line, and they share slopes.
 Attribution patching (Nanda 2023) takes the point 0, edge attribution patching (Syed et al. 2023)
 and AtP* (Kramár et al. 2024) the point 1, integrated gradients (Sundararajan et al. 2017) many.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from scipy.stats import spearmanr
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from palindrome_lens.circuits.attribution import CACHED, donors, lead_direction
-from palindrome_lens.circuits.scrubbing import parts_of
+from palindrome_lens.circuits.lines import (
+    Line,
+    MirrorValue,
+    chunks,
+    lead,
+    midpoints,
+    mirror_value,
+    walk,
+)
 from palindrome_lens.circuits.subject import Subject
-from palindrome_lens.circuits.tables import mlp_out, normalized
-from palindrome_lens.task import inputs, targets
+from palindrome_lens.circuits.tables import mlp_out
 
 NORMS = ("ln2", "ln_final")
 """The LayerNorms behind attention: before the MLP, and before the unembedding."""
@@ -44,59 +48,6 @@ ESTIMATORS = {
 """What each estimator costs: forward passes a string with so many donors other than its own value.
 
 A backward pass counts as two. The truth takes one pass for each donor, and one for the string."""
-
-
-class MirrorValue(NamedTuple):
-    """The value at the mirror of one query, for all strings, and what stays beside it."""
-
-    rest: Float[Tensor, "strings d_model"]
-    """The residual stream after attention, without the value."""
-    own: Float[Tensor, "strings d_model"]
-    donors: Float[Tensor, "strings donor d_model"]
-    """The value that each letter would have there, under the string's own weights."""
-    along: Float[Tensor, "strings d_model"]
-    """What the lead is linear in: the direction in which the last LayerNorm's output is read."""
-    offset: Float[Tensor, "strings"]
-
-    @property
-    def mean_donor(self) -> "MirrorValue":
-        """The same with one donor, the mean of all: a value that no letter has."""
-        return self._replace(donors=self.donors.mean(dim=1, keepdim=True))
-
-
-class Line(NamedTuple):
-    """The lead on the way from a donor's value to the string's own, as means over the donors."""
-
-    points: Float[Tensor, "point"]
-    lead: Float[Tensor, "point strings"]
-    """In nats."""
-    through: Float[Tensor, "point strings"]
-    """Slope of the lead where the value moves on its path through the MLP alone, in nats."""
-    past: Float[Tensor, "point strings"]
-    """Slope of the lead where it moves on the path past the MLP alone."""
-    wrong: Float[Tensor, "point"]
-    """Share of the (string, other donor) pairs in which the slope has another sign than what the
-    swap costs."""
-
-    @property
-    def rise(self) -> Float[Tensor, "strings"]:
-        """What the swap costs: the lead with the own value less that with a donor's."""
-        return self.lead[-1] - self.lead[0]
-
-    def slope(self, *points: float, path: str = "both") -> Float[Tensor, "strings"]:
-        """The mean slope at some of the points, where the value moves on both paths or on one.
-
-        Raises:
-            ValueError: a point was not evaluated.
-        """
-        every = self.points.tolist()
-        rows = [every.index(point) for point in points]
-        slopes = self.through + self.past if path == "both" else getattr(self, path)
-        return slopes[rows].mean(dim=0)
-
-    def trapezoidal(self) -> Float[Tensor, "strings"]:
-        """Integrated gradients by the trapezoidal rule over all points."""
-        return torch.trapezoid(self.through + self.past, self.points, dim=0)
 
 
 class Verdict(NamedTuple):
@@ -135,56 +86,6 @@ class Bench(NamedTuple):
     shrunk: float
     """What the last LayerNorm divides by where the value is the mean of its donors, as a share of
     what it divides by at the own value; means over the strings."""
-
-
-def mirror_value(subject: Subject, query: int) -> MirrorValue:
-    """Read the value at the mirror and all its donors off the tables.
-
-    Raises:
-        ValueError: the query predicts no mirrored letter.
-    """
-    task, model, tables, tokens = subject
-    mirror, read = task.mirror_position(query), inputs(tokens)
-    parts, wanted = parts_of(tables, read, query), targets(tokens)[:, query]
-    donor_tokens = donors(task, tokens, query, "mirror")
-    values = parts_of(tables, donor_tokens, query).values[:, :, mirror]
-    swapped = torch.einsum("sh, nhd -> snd", parts.weights[:, :, mirror], values)
-    # Own values are taken from among the donors', so that the way to the own letter has length 0.
-    letter = (read[:, mirror, None] == donor_tokens[:, mirror]).double().argmax(dim=1)
-    own = swapped[torch.arange(len(tokens)), letter]
-    written = torch.einsum("shk, shkd -> sd", parts.weights, parts.values)
-    along, offset = lead_direction(task, model, wanted)
-    return MirrorValue(parts.direct + written + tables.bias - own, own, swapped, along, offset)
-
-
-def walk(model: TransformerBridge, value: MirrorValue, between: Sequence[float] = ()) -> Line:
-    """The lead and its slopes at both ends of every line from a donor's value to the own one.
-
-    Args:
-        between: more points of the line, between 0 and 1.
-
-    Raises:
-        ValueError: the MLP's activation is not ReLU, whose derivative is written out here.
-    """
-    if model.cfg.act_fn != "relu":
-        raise ValueError(f"Slopes are written out for ReLU; this MLP has {model.cfg.act_fn}.")
-    points = [0.0, *sorted(between), 1.0]
-    pieces, wrong = [], torch.zeros(len(points), dtype=torch.float64)
-    for part in _chunks(value):
-        end = (part.rest + part.own).unsqueeze(1)
-        step = part.own.unsqueeze(1) - part.donors
-        measured = [_slopes(model, part, end - (1 - point) * step, step) for point in points[:-1]]
-        # At the own value all lines of a string meet: one place, and a direction for each donor.
-        measured.append(_slopes(model, part, end, step))
-        lost = measured[-1][0] - measured[0][0]
-        for i, (_, through, past) in enumerate(measured):
-            wrong[i] += ((through + past > 0) != (lost > 0)).sum()
-        means = [torch.stack([leads.mean(dim=-1) for leads in at]) for at in measured]
-        pieces.append(torch.stack(means, dim=1))
-        # [quantity point strings]
-    lead, through, past = torch.cat(pieces, dim=-1)
-    n_pairs = max(1, len(value.own) * (value.donors.shape[1] - 1))
-    return Line(torch.tensor(points).to(lead), lead, through, past, wrong / n_pairs)
 
 
 def measure(subject: Subject, query: int, between: Sequence[float] = ()) -> Bench:
@@ -253,11 +154,11 @@ def paths(model: TransformerBridge, value: MirrorValue) -> dict[str, Float[Tenso
     Path patching (Goldowsky-Dill et al. 2023), in nats of lead, as the mean over all donors.
     """
     lost: dict[str, list[Tensor]] = {"through": [], "past": []}
-    for part in _chunks(value):
+    for part in chunks(value):
         start, end = part.rest.unsqueeze(1) + part.donors, (part.rest + part.own).unsqueeze(1)
-        own = _lead(model, part, end, end)
-        lost["through"].append((own - _lead(model, part, end, start)).mean(dim=1))
-        lost["past"].append((own - _lead(model, part, start, end)).mean(dim=1))
+        own = lead(model, part, end, end)
+        lost["through"].append((own - lead(model, part, end, start)).mean(dim=1))
+        lost["past"].append((own - lead(model, part, start, end)).mean(dim=1))
     return {path: torch.cat(chunks) for path, chunks in lost.items()}
 
 
@@ -266,8 +167,8 @@ def ablations(model: TransformerBridge, value: MirrorValue) -> dict[str, Float[T
     own = (value.rest + value.own).unsqueeze(1)
     zero = value.rest.unsqueeze(1)
     mean = zero + value.donors.mean(dim=1, keepdim=True)
-    whole = _lead(model, value, own, own)
-    lost = {name: whole - _lead(model, value, x, x) for name, x in (("zero", zero), ("mean", mean))}
+    whole = lead(model, value, own, own)
+    lost = {name: whole - lead(model, value, x, x) for name, x in (("zero", zero), ("mean", mean))}
     return {name: values.squeeze(1) for name, values in lost.items()}
 
 
@@ -314,7 +215,7 @@ def reached(model: TransformerBridge, value: MirrorValue) -> Float[Tensor, "stri
         read = value.along * norm.weight
         length = (read - read.mean(dim=-1, keepdim=True)).norm(dim=-1)
         largest = length * model.cfg.d_model**0.5 + value.along @ norm.bias + value.offset
-    return _lead(model, value, own, own).squeeze(1) / largest
+    return lead(model, value, own, own).squeeze(1) / largest
 
 
 def judge(estimate: Float[Tensor, "cases"], truth: Float[Tensor, "cases"]) -> Verdict:
@@ -334,71 +235,6 @@ def judged(
     return Verdicts(*map(list, zip(*verdicts, strict=True)))
 
 
-def midpoints(n: int) -> list[float]:
-    """The points of the midpoint rule: the middles of n equal parts of the line."""
-    return [(2 * i + 1) / (2 * n) for i in range(n)]
-
-
 def _needs_norms(model: TransformerBridge) -> None:
     if model.cfg.normalization_type is None:
         raise ValueError("The model has no LayerNorm.")
-
-
-def _chunks(value: MirrorValue) -> Iterator[MirrorValue]:
-    size = max(1, CACHED // value.donors.shape[1])
-    for pieces in zip(*(field.split(size) for field in value), strict=True):
-        yield MirrorValue(*pieces)
-
-
-def _lead(
-    model: TransformerBridge,
-    part: MirrorValue,
-    past: Float[Tensor, "strings donor d_model"],
-    through: Float[Tensor, "strings donor d_model"],
-) -> Float[Tensor, "strings donor"]:
-    """The lead with one stream past the MLP and another, or the same, through it."""
-    with torch.no_grad():
-        final = normalized(model, model.ln_final, past + mlp_out(model, through))
-    return torch.einsum("snd, sd -> sn", final, part.along) + part.offset.unsqueeze(1)
-
-
-def _slopes(
-    model: TransformerBridge,
-    part: MirrorValue,
-    middle: Float[Tensor, "strings #donor d_model"],
-    step: Float[Tensor, "strings donor d_model"],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The lead where the stream after attention is so, and its slopes through the MLP and past it.
-
-    Directional derivatives, written out: they take a third of the time of a backward pass.
-    """
-    block, mlp = model.blocks[0], model.blocks[0].mlp
-    weight_in, weight_out = getattr(mlp, "in").weight, mlp.out.weight
-    with torch.no_grad():
-        normed, turn = _norm(model, block.ln2, middle)
-        before = F.linear(normed, weight_in, getattr(mlp, "in").bias)
-        # [strings donor d_mlp]
-        hidden = before.relu_()
-        change = F.linear(turn(step), weight_in).mul_(hidden.sign())
-        written = F.linear(hidden, weight_out, mlp.out.bias)
-        final, turn = _norm(model, model.ln_final, middle + written)
-        read = [final, turn(F.linear(change, weight_out)), turn(step)]
-    lead, through, past = (torch.einsum("snd, sd -> sn", slope, part.along) for slope in read)
-    return lead + part.offset.unsqueeze(1), through, past
-
-
-def _norm(
-    model: TransformerBridge, norm: Any, value: Float[Tensor, "strings donor d_model"]
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """A LayerNorm's output, and what becomes of a small step in its input."""
-    if model.cfg.normalization_type is None:
-        return value, lambda step: step
-    centred = value - value.mean(dim=-1, keepdim=True)
-    inverse = (centred.square().mean(dim=-1, keepdim=True) + model.cfg.eps).rsqrt()
-    unit = centred * inverse
-
-    def turn(step: Tensor) -> Tensor:
-        flat = step - step.mean(dim=-1, keepdim=True)
-        return (flat - unit * (unit * flat).mean(dim=-1, keepdim=True)) * inverse * norm.weight
-
-    return unit * norm.weight + norm.bias, turn

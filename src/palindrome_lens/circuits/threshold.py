@@ -20,7 +20,7 @@ from palindrome_lens.circuits import unseen
 from palindrome_lens.circuits.subject import Subject, subject
 from palindrome_lens.circuits.unseen import Answers, Mended, Mistakes
 from palindrome_lens.circuits.withheld import (
-    SIDE_BY_SIDE,
+    AT_ONCE,
     TASK,
     Run,
     models,
@@ -82,8 +82,8 @@ def sweep(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _trained(runs: Sequence[Run]) -> Iterator[TransformerBridge]:
-    for start in tqdm(range(0, len(runs), SIDE_BY_SIDE), disable=None):
-        yield from models(runs[start : start + SIDE_BY_SIDE])
+    for start in tqdm(range(0, len(runs), AT_ONCE), disable=None):
+        yield from models(runs[start : start + AT_ONCE])
 
 
 def untrained(size: int) -> pd.DataFrame:

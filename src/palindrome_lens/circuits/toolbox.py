@@ -2,7 +2,15 @@
 
 import torch
 
-from palindrome_lens.circuits import attribution, estimators, limits, patching, scrubbing, weights
+from palindrome_lens.circuits import (
+    attribution,
+    estimators,
+    limits,
+    lines,
+    patching,
+    scrubbing,
+    weights,
+)
 from palindrome_lens.circuits.subject import Subject
 from palindrome_lens.circuits.tables import pattern
 
@@ -22,7 +30,7 @@ def readings(subject: Subject, query: int) -> dict[str, float]:
     )
     follows, _ = patching.patch_paths(subject, query)["past the MLP"]
     strange = limits.answers(subject, limits.wrong_letters(task, query))
-    line = estimators.walk(model, estimators.mirror_value(subject, query))
+    line = lines.walk(model, lines.mirror_value(subject, query))
     truth = line.lead[-1] - line.lead[0]
     stated = scrubbing.hypotheses(task, query)
     own, donor = (

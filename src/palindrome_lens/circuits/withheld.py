@@ -15,14 +15,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from palindrome_lens import artifacts, training
 from palindrome_lens.circuits.unseen import Restricted
 from palindrome_lens.model import ModelConfig, hooked, init_model
+from palindrome_lens.stored import side_by_side
 from palindrome_lens.task import Split, Task
 from palindrome_lens.training import Recipe
 
 TASK = Task()
 RECIPE = Recipe(steps=500, batch_size=64, lr=1e-2, warmup=50, evaluate_every=500)
 """Short. How reliably it solves the task the runs of kind "strings" say."""
-SIDE_BY_SIDE = 16
-"""Models in one loop: four times :data:`training.SIDE_BY_SIDE`, with a quarter of the batch."""
+AT_ONCE = side_by_side(RECIPE)
 TESTED = 64
 """Strings on which a training reports its loss; what is stated is measured on all."""
 
@@ -90,8 +90,8 @@ def withheld(task: Task, run: Run) -> Bool[Tensor, "strings"]:
 def models(runs: Sequence[Run]) -> list[TransformerBridge]:
     """The models of runs, from the store; those that are not there train side by side."""
     bridges = []
-    for start in range(0, len(runs), SIDE_BY_SIDE):
-        chunk = runs[start : start + SIDE_BY_SIDE]
+    for start in range(0, len(runs), AT_ONCE):
+        chunk = runs[start : start + AT_ONCE]
         made_from = [{"task": TASK.model_dump(), **run._asdict()} for run in chunk]
         stored = artifacts.find_or_make_all("withheld", made_from, __name__, _trainer(chunk))
         for run, tensors in zip(chunk, stored, strict=True):

@@ -5,7 +5,7 @@ stopped.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from itertools import combinations
@@ -174,34 +174,6 @@ def live(run: Run, transformer: Transformer = FIRST) -> Live:
         latents = sae.encode(material(transformer).x)
     used = (latents != 0).any(dim=0)
     return Live(sae.W_dec.detach()[used], latents[:, used])
-
-
-def by_setting(rows: Iterable[Row]) -> dict[Setting, list[Row]]:
-    """The rows of each setting, seed by seed."""
-    groups: dict[Setting, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(Setting(*row.run[:3]), []).append(row)
-    return groups
-
-
-def of_setting(
-    tables: Mapping[Transformer, Iterable[Row]], setting: Setting
-) -> dict[Transformer, list[Row]]:
-    """On each transformer the rows of one setting."""
-    return {
-        transformer: [row for row in rows if Setting(*row.run[:3]) == setting]
-        for transformer, rows in tables.items()
-    }
-
-
-def values(rows: Iterable[Row], name: str) -> Float[Tensor, "row"]:
-    """One score of each row, by its name among the scores or the row's own fields.
-
-    Raises:
-        AttributeError: there is no score of this name.
-    """
-    numbers = [getattr(row if name in Row._fields else row.scores, name) for row in rows]
-    return torch.tensor(numbers, dtype=torch.float64)
 
 
 def _alone(run: Run, transformer: Transformer) -> tuple[metrics.Scores, float]:
