@@ -12,7 +12,8 @@ BOOK := $(PY) -m claimbook
 # installed again.
 MADE_FROM := $(shell { cat requirements.lock pyproject.toml; pwd; } | git hash-object --stdin)
 INSTALLED := $(VENV)/installed
-# SAELens needs an older TransformerLens than ours, and so an environment of its own.
+# SAELens needs an older TransformerLens than ours, and so an environment of its own; the other
+# packages that `make bench` measures live there too.
 SAELENS := _build/saelens-venv
 SAELENS_PINS := tests/saelens/requirements.in tests/saelens/requirements.lock
 SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash-object --stdin)
@@ -25,7 +26,7 @@ help:
 	@echo 'make TARGET, where TARGET is one of:'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-book: $(INSTALLED)/book-$(MADE_FROM) ## execute the notebooks that must run again, and build the book
+book: $(INSTALLED)/book-$(MADE_FROM) ## build the book; notebooks whose text, code or pinned versions changed run again
 	@$(BOOK) build
 
 pdf: $(INSTALLED)/pdf-$(MADE_FROM) ## build the book, and print it into one PDF, with the browser that is installed
@@ -36,7 +37,7 @@ test: $(INSTALLED)/test-$(MADE_FROM) ## run all tests: units, every notebook aga
 	@$(BOOK) build
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --nbval tests $(NBVAL)
 
-same: $(INSTALLED)/book-$(MADE_FROM) ## check that the last run of every notebook left what is committed, byte for byte
+same: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook that did not run here, and hold all against what is committed, byte for byte
 	@$(BOOK) same
 
 lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each paired with its text
@@ -86,8 +87,8 @@ profile: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook with nothing train
 	@rm -rf _build/profile
 	@OMP_NUM_THREADS=1 PALINDROME_LENS_STORE='$(CURDIR)/_build/profile' $(BOOK) profile
 
-bench: $(INSTALLED)/book-$(MADE_FROM) ## run every benchmark
-	@for each in benchmarks/*.py; do echo "$$each"; $(PY) "$$each" || exit 1; done
+bench: $(INSTALLED)/book-$(MADE_FROM) $(SAELENS_INSTALLED) ## measure what things cost, beside other packages, and write it
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks $(SAELENS)/bin/python
 
 shots: $(INSTALLED)/test-$(MADE_FROM) ## picture every page of the built book, to look at
 	@PYTHONPATH=tests $(PY) -m browser.shots
@@ -121,10 +122,12 @@ $(VENV)/created:
 	@touch $@
 
 $(SAELENS_INSTALLED): $(VENV)/created
-	@echo 'Installing SAELens into $(SAELENS); this takes a few minutes ...'
+	@echo 'Installing SAELens and its peers into $(SAELENS); this takes a few minutes ...'
 	@$(PYTHON) -m venv --clear $(SAELENS)
 	@$(SAELENS)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --requirement $(firstword $(SAELENS_PINS)) --constraint $(lastword $(SAELENS_PINS))
+	@# Nothing here uses it, and where torch is a CPU build its own build cannot be loaded.
+	@$(SAELENS)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
 # The stamps of other environments go first: from then on theirs is no longer what lies in .venv.

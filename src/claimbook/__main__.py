@@ -81,7 +81,10 @@ def check_outputs(project: Project, _: argparse.Namespace) -> None:
 
 
 def check_same(project: Project, _: argparse.Namespace) -> None:
-    """Check that the last run of every notebook left what is committed, byte for byte."""
+    """Execute every notebook that did not run here, and hold it against what is committed."""
+    from claimbook.execute import execute
+
+    execute(project, committed=False)
     _report(outputs.departures(project))
     say(f"{len(project.names())} notebooks ran as they are committed, byte for byte")
 

@@ -1,5 +1,6 @@
 """Executing notebooks: only those that must, each in one step or not at all."""
 
+import json
 import os
 import signal
 import time
@@ -41,13 +42,20 @@ class OwnKernel(AsyncKernelManager):
         return KernelSpecManager(parent=self, kernel_dirs=[])
 
 
-def execute(project: Project, names: Sequence[str] = (), *, everything: bool = False) -> list[Path]:
+def execute(
+    project: Project,
+    names: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    committed: bool = True,
+) -> list[Path]:
     """Execute the notebooks that are stale, or all of them, in the order of the book.
 
     Args:
         project: the checkout.
         names: which notebooks; all, if none is named.
         everything: also those that are up to date.
+        committed: stored outputs that were made from what is there now stand for a run.
 
     Returns:
         The executed copies, one for each notebook asked for.
@@ -61,7 +69,12 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
     due: dict[str, dict[str, str]] = {}
     for name in chosen:
         made_from = stale.parts(project, library, name)
-        why = stale.reasons(project, name, made_from) or (["asked for"] if everything else [])
+        why = stale.reasons(project, name, made_from, ran=not committed)
+        if why and committed and not everything and stale.is_committed(project, name, made_from):
+            stale.take(project, name, made_from)
+            say(f"{name} is as committed, and was made from what is here")
+            continue
+        why = why or (["asked for"] if everything else [])
         if why:
             due[name] = made_from
         say(f"{name} runs: {_listed(why)}" if why else f"{name} is up to date")
@@ -134,6 +147,12 @@ def refresh(project: Project, names: Sequence[str] = (), *, everything: bool = F
     stated = claims.collect(path for path in after if path.exists())
     for name, copy in copies.items():
         _rewrite(project, project.reference(name), copy.read_bytes())
+    library = Library.of(project.packages)
+    made_from = stale.committed(project) | {
+        name: stale.digest(stale.parts(project, library, name)) for name in copies
+    }
+    kept = {name: made_from[name] for name in project.names() if name in made_from}
+    _rewrite(project, project.made_from, f"{json.dumps(kept, indent=1)}\n".encode())
     scratch = project.executed / "claims.json"
     claims.write(stated, scratch)
     _rewrite(project, project.claims, scratch.read_bytes())

@@ -61,6 +61,11 @@ class Project:
     def claims(self) -> Path:
         return self.notebooks / "claims.json"
 
+    @property
+    def made_from(self) -> Path:
+        """What the stored outputs were made from."""
+        return self.notebooks / "made_from.json"
+
     def names(self) -> list[str]:
         """The notebooks, in the order of the book."""
         return sorted(path.stem for path in self.notebooks.glob("[0-9][0-9]_*.md"))

@@ -5,9 +5,13 @@ the project's packages that the notebook's imports reach, each with the data fil
 name.
 Their hashes are recorded beside the copy; time stamps, which a clone or a checkout changes at
 will, are never looked at.
+
+What is committed has a record too: one hash for each notebook, written by the refresh. Where it is
+that of the checkout, the stored outputs are what a run would leave, and stand for it.
 """
 
 import ast
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -21,6 +25,7 @@ LOCK = "the lock file"
 PYTHON = "the Python version"
 STORED_FORM = "the stored form of notebooks"
 COPY = "copy"
+TAKEN = "taken from what is committed"
 SECONDS = "seconds"
 
 
@@ -64,8 +69,12 @@ def _names_imported(tree: ast.AST) -> set[str]:
     return names
 
 
-def reasons(project: Project, name: str, now: dict[str, str]) -> list[str]:
-    """Why a notebook must run again; empty when its executed copy is up to date."""
+def reasons(project: Project, name: str, now: dict[str, str], *, ran: bool = False) -> list[str]:
+    """Why a notebook must run again; empty when its executed copy is up to date.
+
+    Args:
+        ran: a copy that was taken from what is committed does not count as executed.
+    """
     try:
         recorded = json.loads(project.record(name).read_bytes())
         copy = hash_of(project.executed_copy(name))
@@ -74,6 +83,8 @@ def reasons(project: Project, name: str, now: dict[str, str]) -> list[str]:
     except ValueError:
         return ["the record of its last run cannot be read"]
     recorded.pop(SECONDS, None)
+    if recorded.pop(TAKEN, False) and ran:
+        return ["never executed here"]
     if recorded.pop(COPY, None) != copy:
         return ["its executed copy is not the one that was recorded"]
     changed = [part for part in now if part in recorded and recorded[part] != now[part]]
@@ -88,12 +99,39 @@ def reasons(project: Project, name: str, now: dict[str, str]) -> list[str]:
 
 def record(project: Project, name: str, made_from: dict[str, str], seconds: float) -> None:
     """Note what the executed copy was made from, and how long that took, once it is in place."""
-    entries = {
-        **made_from,
-        COPY: hash_of(project.executed_copy(name)),
-        SECONDS: round(seconds, 1),
-    }
+    _record(project, name, {**made_from, SECONDS: round(seconds, 1)})
+
+
+def take(project: Project, name: str, made_from: dict[str, str]) -> None:
+    """Let what is committed stand for a run."""
+    replace_with(project.executed_copy(name), project.reference(name).read_bytes())
+    _record(project, name, {**made_from, TAKEN: True})
+
+
+def _record(project: Project, name: str, entries: dict[str, str | float | bool]) -> None:
+    entries = {**entries, COPY: hash_of(project.executed_copy(name))}
     replace_with(project.record(name), f"{json.dumps(entries, indent=1)}\n".encode())
+
+
+def is_committed(project: Project, name: str, made_from: dict[str, str]) -> bool:
+    """Whether the stored outputs of a notebook were made from the same."""
+    there = project.reference(name).exists()
+    return there and committed(project).get(name) == digest(made_from)
+
+
+def committed(project: Project) -> dict[str, str]:
+    """What each notebook's stored outputs were made from, by name; empty without a record."""
+    try:
+        return json.loads(project.made_from.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def digest(made_from: dict[str, str]) -> str:
+    """One hash of everything that outputs are made from, but for the Python version: outputs are
+    the same with each."""
+    parts = {part: content for part, content in sorted(made_from.items()) if part != PYTHON}
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def seconds(executed: Path) -> float | None:

@@ -57,6 +57,11 @@ MEANING = {
     "one letter": BLUE,
     "two letters": ORANGE,
     "three letters": PINK,
+    # This book beside other packages; what is measured at several sizes.
+    **dict.fromkeys(("this book", "batch"), BLUE),
+    **dict.fromkeys(("SAELens", "HookedTransformer"), ORANGE),
+    **dict.fromkeys(("dictionary_learning", "TransformerBridge"), GREEN),
+    "sparsify": PINK,
     # Splits, recipes, verdicts.
     "random split": BLUE,
     "ordered split": VERMILION,

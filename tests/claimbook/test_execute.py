@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,66 @@ def test_only_what_is_stale_runs(project: Project, capsys: pytest.CaptureFixture
     assert outputs(project, "01_data") == ["4"]
     execute.execute(project, ["02_training"], everything=True)
     assert ran(capsys) == ["02_training"]
+
+
+def test_a_clone_takes_what_is_committed(
+    project: Project, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless its text, its code or the lock file is another than what the outputs are of."""
+    execute.refresh(project)
+    shutil.rmtree(project.executed)
+    write("02_training", "3 + 3")
+    (project.root / "src/tinylens/sae/training.py").write_text("RATE = 1\n", encoding="utf-8")
+    capsys.readouterr()
+    execute.execute(project)
+    assert ran(capsys) == ["02_training", "03_dictionary"]
+    taken, reference = project.executed_copy("01_data"), project.reference("01_data")
+    assert taken.read_bytes() == reference.read_bytes()
+    # What was taken stays, until somebody asks for runs.
+    execute.execute(project)
+    assert ran(capsys) == []
+    execute.execute(project, committed=False)
+    assert ran(capsys) == ["01_data"]
+
+
+def test_stored_outputs_without_a_record_are_not_taken(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute.refresh(project)
+    shutil.rmtree(project.executed)
+    records = json.loads(project.made_from.read_text(encoding="utf-8"))
+    del records["02_training"]
+    project.made_from.write_text(json.dumps(records), encoding="utf-8")
+    project.reference("03_dictionary").unlink()
+    capsys.readouterr()
+    execute.execute(project)
+    assert ran(capsys) == ["02_training", "03_dictionary"]
+
+
+def test_one_notebook_refreshed_leaves_the_records_of_the_others(
+    project: Project, write: Write
+) -> None:
+    execute.refresh(project)
+    before = stale.committed(project)
+    write("01_data", "5 + 5")
+    write("02_training", "6 + 6")
+    execute.refresh(project, ["01_data"])
+    after = stale.committed(project)
+    assert [name for name in ALL if before[name] != after[name]] == ["01_data"]
+
+
+def test_what_was_taken_does_not_pass_for_a_run(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An output that was changed by hand, under its old record, is found out."""
+    execute.refresh(project)
+    shutil.rmtree(project.executed)
+    reference = project.reference("01_data")
+    reference.write_bytes(reference.read_bytes().replace(b'"3"', b'"7"'))
+    assert main(["--root", str(project.root), "execute"]) == 0
+    assert outputs(project, "01_data") == ["7"]
+    assert main(["--root", str(project.root), "same"]) == 1
+    assert "The last run of 01_data" in capsys.readouterr().err
 
 
 def test_a_run_is_held_against_what_is_committed_byte_for_byte(project: Project) -> None:

@@ -79,12 +79,16 @@ class Gated(Autoencoder):
         self.b_mag = nn.Parameter(torch.zeros(self.d_sae, dtype=torch.float64))
 
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
-        gate = self.before(x)
+        return self.gated(self.before(x))
+
+    def gated(self, gate: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_sae"]:
+        """The latents, by what the gates are."""
         size = ((gate - self.b_enc) * self.r_mag.exp() + self.b_mag).relu()
         return size * (gate > 0)
 
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Loss:
-        latents, gate = self.encode(x), self.before(x).relu()
+        before = self.before(x)
+        latents, gate = self.gated(before), before.relu()
         mse = F.mse_loss(self.decode(latents), x)
         sparsity = self.config.sparsity_weight * gate.sum(dim=1).mean()
         auxiliary = F.mse_loss(gate @ self.W_dec.detach() + self.b_dec.detach(), x)
