@@ -9,7 +9,7 @@ from claimbook import outputs, pairs
 from claimbook.errors import ClaimbookError
 from claimbook.progress import say
 from claimbook.project import NotebookError, Project
-from claimbook.surroundings import shielded
+from claimbook.surroundings import begin_without, shielded
 from claimbook.turns import turn
 
 INTERRUPTED = 130
@@ -169,4 +169,5 @@ def _in_words(error: OSError) -> str:
 
 
 if __name__ == "__main__":
+    begin_without()
     sys.exit(main())

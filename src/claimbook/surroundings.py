@@ -44,6 +44,7 @@ CHANGING = (
 """Variables that can change an output, by how their names begin."""
 HARMLESS = (
     "PYTHONDONTWRITEBYTECODE",
+    "PYTHONNOUSERSITE",
     "PYTHONPYCACHEPREFIX",
     "PYTHONUNBUFFERED",
     "PYTHONUTF8",
@@ -58,6 +59,18 @@ def changing(environment: Mapping[str, str]) -> list[str]:
     return sorted(
         name for name in environment if name.startswith(CHANGING) and name not in HARMLESS
     )
+
+
+def begin_without() -> None:
+    """Begin this process once more without what its interpreter has taken from variables.
+
+    Processes that it starts would be given the same options (``-O``, ``-W``). Packages are found
+    as before: ``PYTHONPATH`` stays.
+    """
+    read = {name for name in changing(os.environ) if name.startswith("PYTHON")} - {"PYTHONPATH"}
+    if read:
+        left = {name: value for name, value in os.environ.items() if name not in read}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], left)
 
 
 @contextmanager
