@@ -87,9 +87,14 @@ def print_book(root: Path, book: Path) -> Path:
         The file below ``_build``, named for the title of the book.
 
     Raises:
-        PaperError: there is no browser that starts, or no built book.
+        PaperError: there is no browser that starts, no built book, or damaged settings.
     """
-    contents = chapters(root / "_toc.yml")
+    try:
+        contents = chapters(root / "_toc.yml")
+        config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise PaperError(f"_toc.yml or _config.yml cannot be read: {reason}.") from error
     if missing := [
         chapter.name for chapter in contents if not (book / f"{chapter.name}.html").exists()
     ]:
@@ -97,7 +102,6 @@ def print_book(root: Path, book: Path) -> Path:
     with _opened() as pages:
         printed = [_printed(pages, book, chapter) for chapter in contents]
         numbers = _numbers(pages, sum(len(sheets.paper.pages) for sheets in printed))
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     writer = bound(printed, numbers, book.as_uri())
     writer.add_metadata({"/Title": config["title"], "/Author": config["author"]})
     target = root / "_build" / f"{config['title'].lower().replace(' ', '-')}.pdf"
