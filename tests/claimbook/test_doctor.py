@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from claimbook import doctor
+from claimbook import browser, doctor
 from claimbook.doctor import Here
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(doctor, "SYSTEM_WIDE", (str(tmp_path / "etc"),))
     monkeypatch.setattr(doctor, "_memory_gb", lambda: 16.0)
     monkeypatch.setattr(doctor, "_free_gb", lambda _: 50.0)
-    monkeypatch.setattr(doctor.browser, "find", lambda: "/usr/bin/chromium")
+    monkeypatch.setattr(browser, "find", lambda: "/usr/bin/chromium")
     return tmp_path
 
 
@@ -55,7 +55,7 @@ def _little_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _read_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.os, "access", lambda path, mode: path != root / ".")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != root / ".")
 
 
 def _line_ends(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def _for_all(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_browser(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.browser, "find", lambda: None)
+    monkeypatch.setattr(browser, "find", lambda: None)
 
 
 PLANTED: dict[str, Plant] = {
