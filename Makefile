@@ -140,6 +140,26 @@ $(SAELENS_INSTALLED): $(VENV)/created
 	  --requirement $(firstword $(SAELENS_PINS)) --constraint $(lastword $(SAELENS_PINS))
 	@touch $@
 
+# Of several that would install at once, in two terminals or by `make -j`, one does, and the others
+# then look again at what is left to do.
+ifndef INSTALLING
+define IN_TURN
+import fcntl, subprocess, sys
+with open("_build/install.lock", "w") as lock:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Waiting for another make to finish installing ...", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    sys.exit(subprocess.call(sys.argv[1:], close_fds=False))
+endef
+export IN_TURN
+
+$(INSTALLED)/%-$(MADE_FROM):
+	@$(there_is_python)
+	@mkdir -p _build
+	@$(PYTHON) -c "$$IN_TURN" $(MAKE) --no-print-directory INSTALLING=yes $@
+else
 # The stamps of other environments go first: from then on theirs is no longer what lies in .venv.
 # pip notes where the packages lie as a full path, which no Python can read that takes an umlaut in
 # it for something else (LC_ALL=C); a path from the file's own folder is always plain.
@@ -152,3 +172,4 @@ $(INSTALLED)/%-$(MADE_FROM): $(VENV)/created
 	@for path in $(VENV)/lib/python*/site-packages/_editable_impl_palindrome_lens.pth; do \
 	  echo ../../../../src > "$$path" || exit 1; done
 	@touch $@
+endif

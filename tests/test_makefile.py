@@ -13,8 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = """
-import os, sysconfig
+import os, sysconfig, time
 from pathlib import Path
+Path("pip-runs").mkdir()
+time.sleep(1)
+Path("pip-runs").rmdir()
 note = Path(sysconfig.get_path("purelib")) / "_editable_impl_palindrome_lens.pth"
 note.write_bytes(os.fsencode(Path.cwd() / "src"))
 """
@@ -92,6 +95,21 @@ def test_an_installation_is_made_once(checkout: Path) -> None:
     with (checkout / "requirements.lock").open("a") as lock:
         lock.write("another==1\n")
     assert "Installing" in make(checkout, "book").stdout
+
+
+@pytest.mark.parametrize("parallel", [["-j2", "book", "same"], ["book"]])
+def test_of_several_that_install_one_does(checkout: Path, parallel: list[str]) -> None:
+    """The stand-in for pip fails where another one runs."""
+    command = ["make", "PYTHON=./python", *parallel]
+    pipe = subprocess.PIPE
+    both = [
+        subprocess.Popen(command, cwd=checkout, stdout=pipe, stderr=pipe, encoding="utf-8")
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum(out.count("Installing what") for out, _ in said) == 1
+    assert sum(out.count("Waiting for another make") for out, _ in said) == 1
 
 
 def test_no_git_is_needed(checkout: Path, tmp_path: Path) -> None:
