@@ -7,20 +7,24 @@ PY := $(VENV)/bin/python
 NBVAL ?= notebooks
 BOOK := $(PY) -m claimbook
 
-# An environment is named by the content of what it was made from (and by where it lies, which an
-# editable installation remembers): when that changes, or an installation was interrupted, it is
-# installed again.
-MADE_FROM := $(shell { cat requirements.lock pyproject.toml; pwd; } | git hash-object --stdin)
+# What would break, or change, the processes that are started here; `claimbook` and the tests keep
+# more away from the kernels (src/claimbook/surroundings.py).
+KEPT_AWAY := PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONSAFEPATH
+unexport $(KEPT_AWAY)
+
+# An environment is named by the content of what it was made from (and by where it lies, which its
+# commands remember): when that changes, or an installation was interrupted, it is installed again.
+MADE_FROM := $(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | tr ' ' -)
 INSTALLED := $(VENV)/installed
 # SAELens needs an older TransformerLens than ours, and so an environment of its own; the other
 # packages that `make bench` measures live there too.
 SAELENS := _build/saelens-venv
 SAELENS_PINS := tests/saelens/requirements.in tests/saelens/requirements.lock
-SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash-object --stdin)
+SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | cksum | tr ' ' -)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book same again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
+.PHONY: help doctor book same again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -110,10 +114,19 @@ endef
 clean: ## remove everything that was built; the environment stays (.venv)
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache
 
+doctor: ## say what a bug report needs, and what is known to go wrong here; works without an environment
+	@$(there_is_python)
+	@$(PYTHON) -c 'import sys; sys.path.insert(0, "src"); from claimbook.doctor import main; sys.exit(main(sys.argv[1:]))' \
+	  $(foreach name,$(KEPT_AWAY),$(if $($(name)),'$(name)=$($(name))'))
+
+define there_is_python
+command -v $(PYTHON) > /dev/null || { \
+  echo 'Python 3.11 or newer is needed, and $(PYTHON) was not found: make PYTHON=/path/to/python3'; \
+  exit 1; }
+endef
+
 $(VENV)/created:
-	@command -v $(PYTHON) > /dev/null || { \
-	  echo 'Python 3.11 or newer is needed, and $(PYTHON) was not found: make PYTHON=/path/to/python3'; \
-	  exit 1; }
+	@$(there_is_python)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
 	    'make PYTHON=/path/to/python3'; \
@@ -130,11 +143,36 @@ $(SAELENS_INSTALLED): $(VENV)/created
 	@$(SAELENS)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
+# Of several that would install at once, in two terminals or by `make -j`, one does, and the others
+# then look again at what is left to do.
+ifndef INSTALLING
+define IN_TURN
+import fcntl, subprocess, sys
+with open("_build/install.lock", "w") as lock:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Waiting for another make to finish installing ...", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    sys.exit(subprocess.call(sys.argv[1:], close_fds=False))
+endef
+export IN_TURN
+
+$(INSTALLED)/%-$(MADE_FROM):
+	@$(there_is_python)
+	@mkdir -p _build
+	@$(PYTHON) -c "$$IN_TURN" $(MAKE) --no-print-directory INSTALLING=yes $@
+else
 # The stamps of other environments go first: from then on theirs is no longer what lies in .venv.
+# pip notes where the packages lie as a full path, which no Python can read that takes an umlaut in
+# it for something else (LC_ALL=C); a path from the file's own folder is always plain.
 $(INSTALLED)/%-$(MADE_FROM): $(VENV)/created
 	@mkdir -p $(INSTALLED)
 	@find $(INSTALLED) -type f ! -name '*-$(MADE_FROM)' -exec rm {} +
 	@echo 'Installing what "$*" needs into $(VENV); the first time this takes a few minutes ...'
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
 	  --editable '.$(if $(filter book,$*),,[$*])'
+	@for path in $(VENV)/lib/python*/site-packages/_editable_impl_palindrome_lens.pth; do \
+	  echo ../../../../src > "$$path" || exit 1; done
 	@touch $@
+endif

@@ -6,32 +6,35 @@ one, for instance that which continuous integration has just filled with the sam
 
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from claimbook import outputs
 from claimbook.project import Project
+from claimbook.surroundings import shielded
 
 # Two threads gain nothing for models of this size, and on a busy machine they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["known_models"]
 STORE = "PALINDROME_LENS_STORE"
-FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set the store before any test or notebook kernel starts."""
+    """Set the store, and keep the user's settings away, before any test or kernel starts."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        return  # the process that started this one has set it, for both
+        return  # the process that started this one has done so, for both
+    until_the_end = ExitStack()
+    config.add_cleanup(until_the_end.close)
+    until_the_end.enter_context(shielded(Path(__file__).parent))
     if shared := os.environ.get("PALINDROME_LENS_TEST_STORE"):
         os.environ[STORE] = shared
         return
     folder = tempfile.TemporaryDirectory(prefix="palindrome-lens-store-")
-    config.stash[FOLDER] = folder
     # One level down: what is kept beside the store, W&B's runs, belongs to this run as well.
-    os.environ[STORE] = str(Path(folder.name) / "artifacts")
+    os.environ[STORE] = str(Path(until_the_end.enter_context(folder)) / "artifacts")
 
 
 def pytest_report_header() -> str:
@@ -42,9 +45,3 @@ def pytest_report_header() -> str:
         return f"a notebook cannot be read: {error}"
     each = ", ".join(f"{name} {number}" for name, number in counts.items())
     return f"cells with an output to compare with: {each}"
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove it."""
-    if folder := config.stash.get(FOLDER, None):
-        folder.cleanup()

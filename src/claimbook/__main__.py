@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from claimbook import outputs, pairs
 from claimbook.errors import ClaimbookError
 from claimbook.progress import say
 from claimbook.project import NotebookError, Project
+from claimbook.surroundings import begin_without, shielded
+from claimbook.turns import turn
 
 INTERRUPTED = 130
 
@@ -101,6 +104,8 @@ COMMANDS = {
     "outputs": check_outputs,
     "same": check_same,
 }
+IN_TURN = (build, execute, refresh, check_same, pdf, links)
+"""Those that write into ``_build`` what another of them would read."""
 
 
 def _report(problems: list[str]) -> None:
@@ -138,9 +143,13 @@ def main(words: list[str] | None = None) -> int:
     try:
         if not project.names():
             raise NotebookError(f"There are no notebooks in {project.notebooks}.")
-        COMMANDS[arguments.command](project, arguments)
+        _run(project, arguments)
+        sys.stdout.flush()
     except ClaimbookError as error:
         print(error, file=sys.stderr, flush=True)
+        return 1
+    except OSError as error:
+        print(_in_words(error), file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; what was finished is kept.", file=sys.stderr, flush=True)
@@ -148,5 +157,20 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
+def _run(project: Project, arguments: argparse.Namespace) -> None:
+    command = COMMANDS[arguments.command]
+    alone = turn(project.root, arguments.command) if command in IN_TURN else nullcontext()
+    with shielded(project.root), alone:
+        command(project, arguments)
+
+
+def _in_words(error: OSError) -> str:
+    """What the operating system refused; an error without a file or reason is none of its."""
+    if error.strerror is None:
+        raise error
+    return f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}."
+
+
 if __name__ == "__main__":
+    begin_without()
     sys.exit(main())

@@ -10,7 +10,7 @@ from typing import Any
 
 from papermill.exceptions import PapermillExecutionError
 
-from claimbook import claims, stored_form
+from claimbook import claims, stale
 from claimbook.execute import in_memory
 from claimbook.progress import say
 from claimbook.project import NotebookError, Project
@@ -28,7 +28,7 @@ def again(project: Project, names: Sequence[str], parameters: Mapping[str, Any])
     stated: list[claims.Claim] = []
     for name in project.chosen(names):
         say(f"{name} runs with {changed}")
-        source = stored_form.read_source(project.source(name))
+        source = stale.text(project, name)
         try:
             executed = in_memory(project, source, parameters=dict(parameters))
         except PapermillExecutionError as error:

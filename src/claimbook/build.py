@@ -10,10 +10,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import distributions
 from pathlib import Path
-
-from filelock import FileLock
 
 from claimbook import claims, pictures, stale
 from claimbook.errors import ClaimbookError
@@ -41,6 +40,8 @@ class BookError(ClaimbookError):
 def build(root: Path, executed: list[Path]) -> Path:
     """Build the book, unless the one that is there was made from the same content.
 
+    Two of these at once in one checkout would take each other's files away: see :mod:`.turns`.
+
     Args:
         root: the repository.
         executed: the executed notebooks (``.ipynb``), in the order of the book.
@@ -53,19 +54,15 @@ def build(root: Path, executed: list[Path]) -> Path:
     """
     work = root / "_build"
     work.mkdir(exist_ok=True)
-    # Of two builds in one checkout the second waits, and finds the book of the first.
-    with FileLock(work / "build.lock"):
-        return _build(root, executed, work)
-
-
-def _build(root: Path, executed: list[Path], work: Path) -> Path:
     source, book, log = work / "source", work / "html", work / "book.log"
     stage(root, executed, source)
     fingerprint = fingerprint_of(source, *map(folder_of, Project(root).pages))
     if _fingerprint_in(book) == fingerprint:
         return book
-    scratch = work / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
+    for left in work.glob("scratch*"):
+        shutil.rmtree(left, ignore_errors=True)
+    # A folder of its own: after a build that was killed, its Sphinx may still write into the last.
+    scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=work))
     _run_jupyter_book(source, scratch, log, *STRICT)
     built = scratch / "_build" / "html"
     (built / FINGERPRINT).write_text(fingerprint, encoding="utf-8")

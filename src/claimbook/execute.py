@@ -21,7 +21,7 @@ from traitlets import default
 
 from claimbook import claims, pictures, readme, stale, stored_form, warm
 from claimbook.progress import Progress, Remaining, say
-from claimbook.project import NotebookError, Project, replace_with
+from claimbook.project import NOT_A_NOTEBOOK, NotebookError, Project, replace_with
 from claimbook.provenance import Library
 
 KERNEL_STARTS_WITHIN_S = 300
@@ -177,7 +177,7 @@ def run(project: Project, name: str, alone: bool = True) -> NotebookNode:
     Raises:
         NotebookError: a cell failed, or the kernel died.
     """
-    source = stored_form.read_source(project.source(name))
+    source = stale.text(project, name)
     with Progress(name, source.cells, alone) as cells:
         try:
             ran = in_memory(project, source, on_cell_start=cells.cell_starts)
@@ -234,7 +234,7 @@ def say_difference(project: Project, name: str, result: NotebookNode) -> None:
         return
     try:
         where = stored_form.first_difference(stored_form.read(path).cells, result.cells)
-    except ValueError as error:
+    except NOT_A_NOTEBOOK as error:
         say(f"{project.shown(path)} is not a notebook ({error}); `make refresh` rewrites it")
         return
     if where:

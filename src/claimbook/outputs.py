@@ -12,7 +12,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from claimbook import stored_form
-from claimbook.project import Project
+from claimbook.project import NOT_A_NOTEBOOK, Project
 
 # Cells that by their nature show nothing: assignments that papermill overrides, and imports.
 SILENT = {"parameters", "setup"}
@@ -37,7 +37,7 @@ def problems(project: Project) -> list[str]:
             faults.append(f"{shown} has {size:,} bytes; {LARGEST:,} are allowed.")
         try:
             cells = stored_form.read(path).cells
-        except ValueError as error:
+        except NOT_A_NOTEBOOK as error:
             faults.append(f"{shown} is not a notebook: {error}")
             continue
         faults += [f"{shown}, {problem}" for problem in of_cells(cells)]

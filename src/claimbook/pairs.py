@@ -2,8 +2,8 @@
 
 from nbformat import NotebookNode
 
-from claimbook import stored_form
-from claimbook.project import Project
+from claimbook import stale, stored_form
+from claimbook.project import NOT_A_NOTEBOOK, Project
 
 
 def problems(project: Project) -> list[str]:
@@ -24,10 +24,10 @@ def _of_pair(project: Project, name: str) -> str | None:
         return f"{project.shown(text)} has no reference outputs; `make refresh` writes them."
     try:
         stored = stored_form.read(reference).cells
-    except ValueError as error:
+    except NOT_A_NOTEBOOK as error:
         return f"{project.shown(reference)} is not a notebook: {error}"
     where = stored_form.first_difference(
-        _compared(stored_form.read_source(text).cells), _compared(stored)
+        _compared(stale.text(project, name).cells), _compared(stored)
     )
     if where:
         return (

@@ -4,7 +4,6 @@ What is different on paper is said by ``static/print.css``. Solutions are unfold
 only draws stays folded away, as on the screen.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -24,17 +23,9 @@ from pypdf.generic import (
 )
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from claimbook import browser
 from claimbook.errors import ClaimbookError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 DRAWN_WITHIN_MS = 60_000
 
 UNFOLD = (
@@ -89,11 +80,6 @@ def chapters(toc: Path) -> list[Chapter]:
     return pages
 
 
-def browser_path() -> str | None:
-    """The browser installed on this machine."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
 def print_book(root: Path, book: Path) -> Path:
     """Print the built book.
 
@@ -101,17 +87,21 @@ def print_book(root: Path, book: Path) -> Path:
         The file below ``_build``, named for the title of the book.
 
     Raises:
-        PaperError: there is no browser, or no built book.
+        PaperError: there is no browser that starts, no built book, or damaged settings.
     """
-    contents = chapters(root / "_toc.yml")
+    try:
+        contents = chapters(root / "_toc.yml")
+        config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise PaperError(f"_toc.yml or _config.yml cannot be read: {reason}.") from error
     if missing := [
         chapter.name for chapter in contents if not (book / f"{chapter.name}.html").exists()
     ]:
         raise PaperError(f"{book} holds no page {missing[0]}; build the book first.")
-    with _browser() as browser:
-        printed = [_printed(browser, book, chapter) for chapter in contents]
-        numbers = _numbers(browser, sum(len(sheets.paper.pages) for sheets in printed))
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    with _opened() as pages:
+        printed = [_printed(pages, book, chapter) for chapter in contents]
+        numbers = _numbers(pages, sum(len(sheets.paper.pages) for sheets in printed))
     writer = bound(printed, numbers, book.as_uri())
     writer.add_metadata({"/Title": config["title"], "/Author": config["author"]})
     target = root / "_build" / f"{config['title'].lower().replace(' ', '-')}.pdf"
@@ -120,22 +110,27 @@ def print_book(root: Path, book: Path) -> Path:
 
 
 @contextmanager
-def _browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = browser_path()
+def _opened() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        raise PaperError("Printing needs Playwright: `make pdf` installs it.") from None
+    path = browser.find()
     if path is None:
-        raise PaperError(f"Printing needs a browser: none of {', '.join(BROWSERS)} is installed.")
+        raise PaperError(browser.missing())
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            launched = playwright.chromium.launch(executable_path=path, args=list(browser.FLAGS))
+        except Error as error:
+            raise PaperError(f"{path} did not start: {error.message.splitlines()[0]}") from error
         # As wide as the paper between its margins: what is wider would shrink the whole chapter.
         sheet: Any = {"width": 658, "height": 1000}
         yield launched.new_context(color_scheme="light", reduced_motion="reduce", viewport=sheet)
         launched.close()
 
 
-def _printed(browser: Any, book: Path, chapter: Chapter) -> Printed:
-    page = browser.new_page()
+def _printed(pages: Any, book: Path, chapter: Chapter) -> Printed:
+    page = pages.new_page()
     page.goto((book / f"{chapter.name}.html").as_uri(), wait_until="load")
     page.evaluate(UNFOLD)
     page.wait_for_function(ALL_DRAWN, timeout=DRAWN_WITHIN_MS)
@@ -145,9 +140,9 @@ def _printed(browser: Any, book: Path, chapter: Chapter) -> Printed:
     return Printed(chapter, title, paper)
 
 
-def _numbers(browser: Any, count: int) -> PdfReader:
+def _numbers(pages: Any, count: int) -> PdfReader:
     """Sheets with nothing but their number, to lay over the printed ones."""
-    page = browser.new_page()
+    page = pages.new_page()
     page.set_content(NUMBERS + "".join(f"<div><p>{n}</p></div>" for n in range(1, count + 1)))
     numbers = PdfReader(BytesIO(page.pdf(prefer_css_page_size=True)))
     page.close()

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from claimbook.claims import Claim
+from claimbook.errors import ClaimbookError
+
+
+class PictureError(ClaimbookError):
+    """There is no such function to draw a picture."""
 
 
 class Picture(NamedTuple):
@@ -24,7 +29,11 @@ Draw = Callable[[Iterable[Claim]], Picture | None]
 
 
 def drawn(functions: Mapping[str, str], claims: Iterable[Claim]) -> dict[str, Picture]:
-    """The pictures that can be drawn, by their path in the checkout."""
+    """The pictures that can be drawn, by their path in the checkout.
+
+    Raises:
+        PictureError: there is no such function.
+    """
     stated = list(claims)
     pictures = {path: _function(name)(stated) for path, name in functions.items()}
     return {path: picture for path, picture in pictures.items() if picture}
@@ -38,5 +47,8 @@ def write(functions: Mapping[str, str], claims: Iterable[Claim], root: Path) -> 
 
 def _function(name: str) -> Draw:
     module, _, function = name.partition(":")
-    draw: Draw = getattr(import_module(module), function)
+    try:
+        draw: Draw = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise PictureError(f"pyproject.toml names {name!r} to draw a picture: {error}.") from error
     return draw

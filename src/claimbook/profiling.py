@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from claimbook import stored_form
+from claimbook import stale, stored_form
 from claimbook.progress import say
 from claimbook.project import NotebookError, Project
 
@@ -63,7 +63,7 @@ def profiled(project: Project, name: str) -> Profile:
         NotebookError: a cell failed.
     """
     os.chdir(project.notebooks)
-    source, cells = stored_form.read_source(project.source(name)), []
+    source, cells = stale.text(project, name), []
     shell, profile = InteractiveShell.instance(), cProfile.Profile(time.process_time)
     for index, cell in enumerate(source.cells):
         if cell.cell_type != "code":

@@ -3,11 +3,15 @@
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from claimbook.errors import ClaimbookError
+
+NOT_A_NOTEBOOK = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading a file raises that is JSON, but no notebook, or no JSON at all."""
 
 
 class NotebookError(ClaimbookError):
@@ -27,8 +31,11 @@ class Project:
     @cached_property
     def _settings(self) -> dict[str, Any]:
         path = self.root / "pyproject.toml"
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return tomllib.loads(text).get("tool", {}).get("claimbook", {})
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            return tomllib.loads(text).get("tool", {}).get("claimbook", {})
+        except ValueError as error:
+            raise NotebookError(f"{path} cannot be read: {error}.") from error
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -79,8 +86,9 @@ class Project:
         all_names = self.names()
         wanted = {Path(name).stem for name in names}
         if unknown := sorted(wanted - set(all_names)):
-            there_are = ", ".join(all_names)
-            raise NotebookError(f"There is no notebook {unknown[0]!r}; there are {there_are}.")
+            near = get_close_matches(unknown[0], all_names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(all_names)}."
+            raise NotebookError(f"There is no notebook {unknown[0]!r}; {hint}")
         return [name for name in all_names if name in wanted] if wanted else all_names
 
     def source(self, name: str) -> Path:

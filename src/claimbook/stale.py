@@ -16,8 +16,11 @@ import json
 import sys
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
+from nbformat import NotebookNode
+
 from claimbook import stored_form
-from claimbook.project import Project, replace_with
+from claimbook.project import NotebookError, Project, replace_with
 from claimbook.provenance import Library, hash_of
 
 TEXT = "its text"
@@ -31,10 +34,9 @@ SECONDS = "seconds"
 
 def parts(project: Project, library: Library, name: str) -> dict[str, str]:
     """Everything that an executed copy is made from, each with its hash."""
-    source = project.source(name)
-    modules = library.reached(imported(source, library.graph.modules))
+    modules = library.reached(imported(text(project, name), library.graph.modules))
     return {
-        TEXT: hash_of(source),
+        TEXT: hash_of(project.source(name)),
         LOCK: hash_of(project.lock),
         PYTHON: f"{sys.version_info.major}.{sys.version_info.minor}",
         STORED_FORM: hash_of(Path(stored_form.__file__)),
@@ -42,14 +44,28 @@ def parts(project: Project, library: Library, name: str) -> dict[str, str]:
     }
 
 
-def imported(source: Path, modules: set[str]) -> set[str]:
+def text(project: Project, name: str) -> NotebookNode:
+    """The notebook that a text stands for, as it will be executed.
+
+    Raises:
+        NotebookError: the text cannot be read.
+    """
+    path = project.source(name)
+    try:
+        return stored_form.read_source(path)
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise NotebookError(f"{project.shown(path)} cannot be read: {reason}.") from error
+
+
+def imported(source: NotebookNode, modules: set[str]) -> set[str]:
     """Those of the modules that a notebook's own code imports.
 
     A cell that is not plain Python (a magic, a shell line) may import anything: it counts as
     importing every module.
     """
     names: set[str] = set()
-    for cell in stored_form.read_source(source).cells:
+    for cell in source.cells:
         if cell.cell_type == "code":
             try:
                 names |= _names_imported(ast.parse(cell.source))
@@ -81,6 +97,8 @@ def reasons(project: Project, name: str, now: dict[str, str], *, ran: bool = Fal
     except FileNotFoundError:
         return ["never executed"]
     except ValueError:
+        recorded = None
+    if not isinstance(recorded, dict):
         return ["the record of its last run cannot be read"]
     recorded.pop(SECONDS, None)
     if recorded.pop(TAKEN, False) and ran:
@@ -138,13 +156,13 @@ def seconds(executed: Path) -> float | None:
     """How long an executed copy took, by the record beside it; ``None`` where there is none."""
     try:
         return json.loads(executed.with_suffix(".json").read_bytes()).get(SECONDS)
-    except (FileNotFoundError, ValueError):
+    except (AttributeError, FileNotFoundError, ValueError):
         return None
 
 
 def expected_seconds(project: Project, name: str) -> float:
     """How long a notebook took when it last ran; where it never did, a second for each cell."""
-    cells = stored_form.read_source(project.source(name)).cells
+    cells = text(project, name).cells
     return seconds(project.executed_copy(name)) or sum(cell.cell_type == "code" for cell in cells)
 
 

@@ -135,8 +135,7 @@ def _become_kernel(command: list[str], folder: str, environment: dict[str, str])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    if sys.path[0] == "" or Path(sys.path[0]) == Path.cwd():
-        del sys.path[0]
+    sys.path[:] = [place for place in sys.path if place and Path(place) != Path.cwd()]
     os.chdir(folder)
     os.environ.clear()
     # With this a kernel watches its parent, and ends with it.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from browser.visits import BOOK, MODES
 
-from claimbook.paper import BROWSERS, FLAGS, browser_path
+from claimbook.browser import FLAGS, find, missing
 
 
 def _unavailable(reason: str) -> None:
@@ -23,9 +23,9 @@ def _unavailable(reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = browser_path()
+    path = find()
     if path is None:
-        _unavailable(f"none of {', '.join(BROWSERS)} is installed.")
+        _unavailable(missing())
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=list(FLAGS))

@@ -10,7 +10,7 @@ from typing import Any
 from browser.visits import BOOK, MODES, UNFOLD, pages, undrawn
 from playwright.sync_api import sync_playwright
 
-from claimbook.paper import FLAGS, browser_path
+from claimbook.browser import FLAGS, find, missing
 
 SHOTS = BOOK.parent / "shots"
 
@@ -41,10 +41,12 @@ def shoot(context: Any, name: str, mode: str) -> None:
 
 def main(chosen: list[str]) -> None:
     """Picture the chosen pages, or all of them."""
+    if find() is None:
+        sys.exit(missing())
     SHOTS.mkdir(parents=True, exist_ok=True)
     names = [name for name in pages() if not chosen or any(part in name for part in chosen)]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
         for mode, options in MODES.items():
             context = browser.new_context(**options)
             for name in names:

@@ -187,8 +187,10 @@ TWICE = """
 import sys
 from pathlib import Path
 from claimbook.build import build
+from claimbook.turns import turn
 root = Path(sys.argv[1])
-build(root, [root / "executed" / "01_data.ipynb"])
+with turn(root, "build"):
+    build(root, [root / "executed" / "01_data.ipynb"])
 """
 
 
@@ -201,6 +203,17 @@ def test_two_builds_at_once_leave_one_book(copied: Path) -> None:
     said = [process.communicate(timeout=300)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     assert "claim-card" in page(copied, "notebooks/01_data.html")
+    assert not list((copied / "_build").glob("scratch*"))
+
+
+def test_what_a_killed_build_left_is_no_part_of_the_next(copied: Path) -> None:
+    """Its Sphinx may still run, and write where it wrote."""
+    left = copied / "_build" / "scratch-left" / "_build" / "html"
+    left.mkdir(parents=True)
+    (copied / "book" / "index.md").write_text(INDEX + "\nnew\n", encoding="utf-8")
+    building.build(copied, executed(copied))
+    assert "new" in page(copied, "book/index.html")
+    assert not left.exists()
 
 
 def test_a_change_of_the_installed_packages_is_built(

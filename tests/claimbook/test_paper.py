@@ -12,7 +12,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, RectangleObject, TextStringObject
 
-from claimbook import mime, paper
+from claimbook import browser, mime, paper
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "_build" / "html"
@@ -82,7 +82,7 @@ def test_a_chapter_is_printed_with_its_figures(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two chapters by a real browser: titles, numbers, and figures as drawings, not as blanks."""
-    if paper.browser_path() is None or not (BOOK / "index.html").exists():
+    if browser.find() is None or not (BOOK / "index.html").exists():
         pytest.skip("THE BOOK WAS NOT PRINTED: there is no browser, or no built book.")
     contents = paper.chapters(ROOT / "_toc.yml")
     chosen = [one for one in contents if one.name in ("book/index", "notebooks/10_emergence")]
