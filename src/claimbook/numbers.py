@@ -24,7 +24,10 @@ def written(value: float | int, form: str = "") -> str:
     return format(value, form or ("," if isinstance(value, Integral) else f".{SIGNIFICANT}g"))
 
 
-WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
 
 
 def in_words(number: int) -> str:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from palindrome_lens.config import Config
 from palindrome_lens.task import ENUMERABLE, Task
-from palindrome_lens.training import SOLVING, Recipe, check_device
+from palindrome_lens.training import SOLVING, check_device
 
 INJECTED = "# Parameters\n"
 """How a cell begins that papermill has put behind the plain assignments."""
@@ -64,8 +64,8 @@ class Parameters(Config):
 def _injected(cells: Any) -> list[str]:
     """The names that the last of these cells with injected assignments sets."""
     source = next((cell for cell in reversed(cells) if cell.startswith(INJECTED)), "")
-    assigned = [line for line in ast.parse(source).body if isinstance(line, ast.Assign)]
-    return [target.id for line in assigned for target in line.targets if isinstance(target, ast.Name)]
+    targets = [t for node in ast.walk(ast.parse(source)) for t in getattr(node, "targets", ())]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 class OfTask(Parameters):
@@ -81,7 +81,7 @@ class OfTask(Parameters):
     most_strings: ClassVar[int] = ENUMERABLE
 
     alphabet: str
-    half_length: int
+    half_length: int = Field(ge=1)
 
     @property
     def task(self) -> Task:
@@ -123,11 +123,11 @@ def check_batch(task: Task, batch_size: int, test_fraction: float = SOLVING.test
 class OfShape(Parameters):
     """The shape of the transformer, where it is not that of :class:`ModelConfig`."""
 
-    d_model: int = Field(ge=2, le=256)
+    d_model: int = Field(ge=4, le=256)
     n_heads: int = Field(ge=1, le=8)
 
     @property
-    def shape(self) -> dict[str, int]:
+    def shape(self) -> dict[str, Any]:
         """The fields of :class:`ModelConfig` that are chosen, without the seed."""
         return {"d_model": self.d_model, "n_heads": self.n_heads}
 
@@ -181,12 +181,6 @@ class OfRecipe(Parameters):
     weight_decay: float = Field(ge=0, le=10)
     device: str
 
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe of seed 0."""
-        names = ("steps", "batch_size", "lr", "weight_decay", "device")
-        return Recipe(**{name: getattr(self, name) for name in names})
-
     @field_validator("device")
     @classmethod
     def _check_device(cls, device: str) -> str:
@@ -206,5 +200,5 @@ class OfAutoencoder(Parameters):
     @model_validator(mode="after")
     def _check_active(self) -> Self:
         if self.k > self.d_sae:
-            raise ValueError(f"k is {self.k}; of {self.d_sae} latents (d_sae) so many cannot be active.")
+            raise ValueError(f"k is {self.k}; there are {self.d_sae} latents (d_sae).")
         return self
