@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from claimbook import claims, pictures, readme, stale, stored_form, warm
+from claimbook import claims, parameters, pictures, readme, stale, stored_form, warm
 from claimbook.progress import Progress, Remaining, say
 from claimbook.project import NotebookError, Project, replace_with
 from claimbook.provenance import Library
@@ -31,6 +31,10 @@ REASONS = 3
 TRACEBACK_LINES = 15
 # A kernel logs to the terminal, how it was shut down for one; what a cell raises comes by itself.
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]
+
+
+class Refused(NotebookError):
+    """A notebook stopped with one sentence that says what its reader can mend."""
 
 
 class OwnKernel(AsyncKernelManager):
@@ -149,20 +153,28 @@ def _rewrite(project: Project, path: Path, content: bytes) -> None:
         say(f"Rewrote {project.shown(path)}")
 
 
-def run(project: Project, name: str, alone: bool = True) -> NotebookNode:
+def run(
+    project: Project, name: str, alone: bool = True, values: Mapping[str, Any] | None = None
+) -> NotebookNode:
     """Execute one notebook with papermill, in ``notebooks/``; nothing is written.
 
     Args:
         alone: no other notebook runs at the same time.
+        values: stand in its parameters cell in the place of those that are there.
 
     Raises:
+        ParameterError: a value is for what is no parameter.
+        Refused: the notebook says what is wrong with the values.
         NotebookError: a cell failed, or the kernel died.
     """
-    source = stored_form.read_source(project.source(name))
+    text = parameters.with_values(project.source(name), values or {})
+    source = stored_form.from_text(text)
     with Progress(name, source.cells, alone) as cells:
         try:
             ran = in_memory(project, source, on_cell_start=cells.cell_starts)
         except PapermillExecutionError as error:
+            if len(error.traceback) == 1:
+                raise Refused(f"{name}: {error.evalue}") from error
             raise NotebookError(_failure(project, name, source.cells, error)) from error
         except RuntimeError as error:
             where = stored_form.label(source.cells, cells.index)

@@ -54,6 +54,11 @@ class Project:
         return self.root / "_build" / "executed"
 
     @property
+    def variants(self) -> Path:
+        """Where runs with other parameters are written."""
+        return self.root / "_build" / "variants"
+
+    @property
     def lock(self) -> Path:
         return self.root / "requirements.lock"
 

@@ -81,7 +81,7 @@ class OfTask(Parameters):
     most_strings: ClassVar[int] = ENUMERABLE
 
     alphabet: str
-    half_length: int = Field(ge=1)
+    half_length: int = Field(ge=1, le=32)
 
     @property
     def task(self) -> Task:
