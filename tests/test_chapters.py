@@ -131,7 +131,7 @@ def test_what_can_be_is_not(name: str, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_papermill_injects_is_held_to_the_names(name: str) -> None:
     standing = standing_in(name)
-    first, last = list(standing)[0], list(standing)[-1]
+    first, *_, last = standing
     own = [
         "import torch",
         f"# Parameters\n{first} = 1",

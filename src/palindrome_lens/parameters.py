@@ -193,12 +193,12 @@ class OfAutoencoder(Parameters):
     learns."""
 
     hook: Hook
-    d_sae: int = Field(ge=16, le=4096)
+    d_sae: int = Field(ge=16, le=1024)
     k: int = Field(ge=1)
     steps: int = Field(ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _check_active(self) -> Self:
-        if self.k > self.d_sae:
+        if self.k >= self.d_sae:
             raise ValueError(f"k is {self.k}; there are {self.d_sae} latents (d_sae).")
         return self
