@@ -19,14 +19,14 @@ SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | git hash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book same again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
+.PHONY: help book same again pdf links test lab variants refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-book: $(INSTALLED)/book-$(MADE_FROM) ## execute the notebooks that must run again, and build the book
-	@$(BOOK) build
+book: $(INSTALLED)/book-$(MADE_FROM) ## execute the notebooks that must run again, and build the book; with PARAMETERS=mine.yaml one with other values
+	@$(BOOK) build $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
 
 pdf: $(INSTALLED)/pdf-$(MADE_FROM) ## build the book, and print it into one PDF, with the browser that is installed
 	@$(BOOK) build
@@ -41,6 +41,9 @@ same: $(INSTALLED)/book-$(MADE_FROM) ## check that the last run of every noteboo
 
 lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each paired with its text
 	@$(PY) -m jupyter lab --ServerApp.root_dir=. --ServerApp.preferred_dir=notebooks
+
+variants: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook with other parameters, and print a table of how each went
+	@OMP_NUM_THREADS=1 $(PY) tests/variants.py
 
 refresh: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook again and rewrite the stored outputs and the list of claims
 	@$(BOOK) refresh --all

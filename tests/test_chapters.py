@@ -1,19 +1,18 @@
 """What readers may choose: impossible values are refused in one sentence, at once."""
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimbook import parameters, stored_form
 from claimbook.project import Project
-from palindrome_lens import chapters
 from palindrome_lens.config import ConfigError
-from palindrome_lens.parameters import Hook, OfBook, OfTask, Parameters
+from palindrome_lens.parameters import Hook, OfBook, OfTask
 
 PROJECT = Project(Path(__file__).parents[1])
 NAMES = PROJECT.names()
@@ -25,13 +24,7 @@ def standing_in(name: str) -> dict[str, Any]:
     return parameters.standing(PROJECT.source(name))
 
 
-@cache
-def record_of(name: str) -> type[Parameters]:
-    """The record that a notebook makes of its parameters."""
-    text = PROJECT.source(name).read_text(encoding="utf-8")
-    (record,) = re.findall(r"= chapters\.(\w+)\.of\(globals\(\)\)", text)
-    found: type[Parameters] = getattr(chapters, record)
-    return found
+record_of = cache(variants.record_of)
 
 
 def refusal(name: str, **values: Any) -> str:

@@ -6,6 +6,7 @@ notebooks and settings: ``python tests/variants.py 03_attention --only "two head
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,9 @@ from typing import Any, NamedTuple
 from claimbook import claims, execute, parameters, stale, warm
 from claimbook.project import NotebookError, Project
 from claimbook.provenance import Library
+from palindrome_lens import chapters
+from palindrome_lens.config import ConfigError
+from palindrome_lens.parameters import Parameters
 
 PROJECT = Project(Path(__file__).parents[1])
 FORTY = "abcdefghijklmnopqrstuvwxyzäöüßøåéñçж0123"
@@ -53,6 +57,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+SHORT: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(
+        ("01_data", "02_training", "03_attention", "04_weights", "05_mechanism"),
+        {"half_length": 2, "steps": 300, "seeds": [0], "draws": 2, "random_sets": 1},
+    ),
+    "12_atoms": {"n_images": 256, "iterations": 1, "n_seeds": 1},
+    "19_exchange": {"d_sae": 16, "k": 2, "steps": 5},
+}
+"""One small run of those notebooks that can be small; the others need the models of the book."""
+REFUSED = {"half_length": 2}
+
+
 class Result(NamedTuple):
     """How one notebook went with one setting."""
 
@@ -82,6 +98,24 @@ def values_of(name: str, setting: str) -> dict[str, Any] | None:
     if not own and setting != "small":
         return None
     return {key: value for key, value in SMALL.items() if key in standing} | own
+
+
+def taken(name: str, setting: str) -> bool:
+    """Whether a setting concerns a notebook, and its record takes it."""
+    values = values_of(name, setting)
+    standing = parameters.standing(PROJECT.source(name))
+    try:
+        return values is not None and bool(record_of(name).of(standing | values))
+    except ConfigError:
+        return False
+
+
+def record_of(name: str) -> type[Parameters]:
+    """The record that a notebook makes of its parameters."""
+    text = PROJECT.source(name).read_text(encoding="utf-8")
+    (record,) = re.findall(r"= chapters\.(\w+)\.of\(globals\(\)\)", text)
+    found: type[Parameters] = getattr(chapters, record)
+    return found
 
 
 def attempt(name: str, setting: str, values: dict[str, Any]) -> Result:

@@ -12,8 +12,14 @@ from claimbook.project import NotebookError, Project, replace_with
 INTERRUPTED = 130
 
 
-def build(project: Project, _: argparse.Namespace) -> None:
+def build(project: Project, arguments: argparse.Namespace) -> None:
     """Execute what is stale, then build the book."""
+    if arguments.parameters:
+        from claimbook import variant
+
+        book = variant.build(project, arguments.parameters)
+        say(f"Open {(book / 'index.html').as_uri()}")
+        return
     # Imported here: checking pairs before each commit should not wait for Sphinx and papermill.
     from claimbook.build import build
     from claimbook.execute import execute
@@ -136,6 +142,13 @@ def _parser() -> argparse.ArgumentParser:
             )
         if command in (execute, refresh):
             sub.add_argument("--all", action="store_true", help="also what is up to date")
+        if command is build:
+            sub.add_argument(
+                "--parameters",
+                type=Path,
+                metavar="FILE.yaml",
+                help="other values, for a book of its own in _build/variants/FILE",
+            )
         if command is run:
             sub.add_argument("name", help="a notebook, such as 02_training")
             sub.add_argument(

@@ -45,16 +45,24 @@ class OwnKernel(AsyncKernelManager):
         return KernelSpecManager(parent=self, kernel_dirs=[])
 
 
-def execute(project: Project, names: Sequence[str] = (), *, everything: bool = False) -> list[Path]:
+def execute(
+    project: Project,
+    names: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    left_out: dict[str, str] | None = None,
+) -> list[Path]:
     """Execute the notebooks that are stale, or all of them, in the order of the book.
 
     Args:
         project: the checkout.
         names: which notebooks; all, if none is named.
         everything: also those that are up to date.
+        left_out: gets the notebooks that refuse their parameters, by name what they say; without
+            it they are errors.
 
     Returns:
-        The executed copies, one for each notebook asked for.
+        The executed copies, one for each notebook asked for and not left out.
 
     Raises:
         NotebookError: a cell failed. What was finished before is kept; the executed copy of the
@@ -73,20 +81,27 @@ def execute(project: Project, names: Sequence[str] = (), *, everything: bool = F
     took: dict[str, float] = {}
     with closing(_executed(project, library, due)) as results:
         for name, result, seconds in results:
+            if isinstance(result, Refused):
+                if left_out is None:
+                    raise result
+                left_out[name] = str(result).removeprefix(f"{name}: ")
+                say(f"{name} is left out: {left_out[name]}")
+                continue
             replace_with(project.executed_copy(name), stored_form.to_bytes(result))
             stale.record(project, name, due[name], seconds)
             took[name] = seconds
-            say_difference(project, name, result)
+            if project.compared:
+                say_difference(project, name, result)
     if len(took) > 1:
-        by_name = ", ".join(f"{name} {took[name]:.0f} s" for name in due)
+        by_name = ", ".join(f"{name} {took[name]:.0f} s" for name in due if name in took)
         say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {by_name}")
-    return [project.executed_copy(name) for name in chosen]
+    return [project.executed_copy(name) for name in chosen if name not in (left_out or {})]
 
 
 def _executed(
     project: Project, library: Library, due: Mapping[str, Mapping[str, str]]
-) -> Generator[tuple[str, NotebookNode, float], None, None]:
-    """Each notebook with its result and how long it took, as they finish.
+) -> Generator[tuple[str, NotebookNode | Refused, float], None, None]:
+    """Each notebook with its result or its refusal, and how long it took, as they finish.
 
     Leaving it, also by an error or Ctrl-C, ends what still runs.
     """
@@ -105,9 +120,15 @@ def _executed(
             yield name, result, seconds
 
 
-def _timed(project: Project, name: str, alone: bool = True) -> tuple[str, NotebookNode, float]:
+def _timed(
+    project: Project, name: str, alone: bool = True
+) -> tuple[str, NotebookNode | Refused, float]:
     started = time.monotonic()
-    result = run(project, name, alone)
+    result: NotebookNode | Refused
+    try:
+        result = run(project, name, alone)
+    except Refused as refused:
+        result = refused
     return name, result, time.monotonic() - started
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from claimbook.errors import ClaimbookError
 
@@ -23,6 +23,8 @@ class Project:
     """
 
     root: Path
+    compared: ClassVar[bool] = True
+    """Whether what runs is held against a committed reference."""
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
