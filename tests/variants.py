@@ -52,16 +52,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "another hook": {"hook": "blocks.0.hook_resid_post"},
     "another width": {"d_sae": 48, "k": 5},
     "fewer images": {"n_images": 300, "iterations": 3},
+    "yet another seed": {"seed": 3, "seeds": [8], "many_seeds": [8, 9]},
+    "a large seed": {"seed": 1_000_003},
+    "more images": {"n_images": 600, "iterations": 2},
+    "other samples": {"probed_again": 0, "sampled_seeds": 1},
     "one seed": {"seeds": [4], "many_seeds": [4], "n_seeds": 1, "sampled_seeds": 2},
     "a lower bar": {"least_explained": 0.9, "graded": 0.9},
 }
 
 
 SHORT: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(
-        ("01_data", "02_training", "03_attention", "04_weights", "05_mechanism"),
-        {"half_length": 2, "steps": 300, "seeds": [0], "draws": 2, "random_sets": 1},
-    ),
+    "01_data": {"half_length": 2},
+    "02_training": {"half_length": 2, "steps": 300, "seeds": [0]},
+    "03_attention": {"half_length": 2, "seeds": [0]},
+    "04_weights": {"half_length": 2},
+    "05_mechanism": {"half_length": 2, "seeds": [0], "draws": 2, "random_sets": 1},
     "12_atoms": {"n_images": 256, "iterations": 1, "n_seeds": 1},
     "19_exchange": {"d_sae": 16, "k": 2, "steps": 5},
 }

@@ -30,8 +30,8 @@ PAGES = "book"
 NOTEBOOKS = "notebooks"
 FIRST_PAGE = "other_parameters"
 LEFT_OUT = (
-    "Every output and every claim is of these values. Of the text, paragraphs that state numbers of "
-    "the usual values, and the exercises, are left out; what it concludes was written for those."
+    "Every output and every claim is of these values. Of the text, paragraphs that state numbers "
+    "of the usual values, and the exercises, are left out; what it concludes was written for those."
 )
 FINGERPRINT = ".fingerprint"
 LOG_LINES = 40
