@@ -24,14 +24,14 @@ SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | cksum | 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help doctor book same again pdf links test lab refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
+.PHONY: help doctor book same again pdf links test lab variants refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-book: $(INSTALLED)/book-$(MADE_FROM) ## build the book; notebooks whose text, code or pinned versions changed run again
-	@$(BOOK) build
+book: $(INSTALLED)/book-$(MADE_FROM) ## build the book; what was made from other text, code or pins runs again; with PARAMETERS=mine.yaml one with other values
+	@$(BOOK) build $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
 
 pdf: $(INSTALLED)/pdf-$(MADE_FROM) ## build the book, and print it into one PDF, with the browser that is installed
 	@$(BOOK) build
@@ -47,6 +47,9 @@ same: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook that did not run here
 lab: $(INSTALLED)/lab-$(MADE_FROM) ## open the notebooks in JupyterLab, each paired with its text
 	@$(PY) -m jupyter lab --ServerApp.root_dir=. --ServerApp.preferred_dir=notebooks
 
+variants: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook with other parameters, and print a table of how each went
+	@OMP_NUM_THREADS=1 $(PY) tests/variants.py
+
 refresh: $(INSTALLED)/book-$(MADE_FROM) ## run every notebook again and rewrite the stored outputs and the list of claims
 	@$(BOOK) refresh --all
 
@@ -55,7 +58,7 @@ check: $(INSTALLED)/test-$(MADE_FROM) $(INSTALLED)/dev-$(MADE_FROM) ## lint, for
 	@$(PY) -m ruff format --check .
 	@$(VENV)/bin/codespell
 	@rm -rf _build/types && $(PY) -m jupytext --quiet --to '../_build/types//py:percent' notebooks/*.md
-	@$(PY) -m mypy src tests conftest.py
+	@$(PY) -m mypy src tests conftest.py benchmarks
 	@$(PY) -m mypy --allow-untyped-defs --allow-redefinition-new --local-partial-types _build/types/*.py
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(BOOK) pairs

@@ -84,7 +84,7 @@ def autoencoder(
     """:func:`palindrome_lens.sae.training.train`, as every chapter trains."""
     assert dtype == "float64"
     config = SAEConfig(
-        architecture=architecture,
+        architecture=architecture,  # type: ignore[arg-type]
         d_sae=d_sae,
         k=k,
         batch_size=batch_size,
@@ -148,9 +148,7 @@ def analyses() -> dict[str, Callable[[], int]]:
         "scrub one query": lambda: scrubbing.scrub(solver, query, mirror_alone).cases,
         "ablate every latent": lambda: int(effects.ablate(rest, latents, atoms).strings.sum()),
         "clamp every latent": lambda: int(effects.clamp(rest, latents, atoms, mean).strings.sum()),
-        "prefixes with wrong letters": lambda: len(
-            limits.answers(solver, prefixes).answer
-        ),
+        "prefixes with wrong letters": lambda: len(limits.answers(solver, prefixes).answer),
     }
 
 

@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from dictionary_learning import trainers  # type: ignore[import-not-found]
-from sae_lens import saes  # type: ignore[import-not-found]
-from sae_lens.saes.sae import TrainStepInput  # type: ignore[import-not-found]
-from sparsify import SparseCoder, SparseCoderConfig  # type: ignore[import-not-found]
-from sparsify import sparse_coder, utils  # type: ignore[import-not-found]
+from dictionary_learning import trainers
+from sae_lens import saes
+from sae_lens.saes.sae import TrainStepInput
+from sparsify import SparseCoder, SparseCoderConfig, sparse_coder, utils
 from torch import Tensor
-from transformer_lens import (  # type: ignore[attr-defined]
-    HookedTransformer,
-    HookedTransformerConfig,
-)
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 from worker import drawn, naive_update, palindrome_tokens, serve
 
 D_IN = 128

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from pydantic import Field, ValidationError, model_validator
 
 from palindrome_lens.config import Config, ConfigError
@@ -38,7 +39,7 @@ def test_it_is_frozen() -> None:
         ({"steps": True}, ["Example.steps", "True (bool)", "integer"]),
         ({"rate": "0.1"}, ["Example.rate", "'0.1' (str)", "number"]),
         ({"steps": 0}, ["Example.steps", "0 (int)", "greater than or equal to 1"]),
-        ({"stepz": 5}, ["'stepz'", "steps, rate, name"]),
+        ({"stepz": 5}, ["'stepz' (the nearest is 'steps')", "steps, rate, name"]),
         ({"name": "forbidden"}, ["The name is 'forbidden'; any other is allowed."]),
         ({"name": None}, ["Example.name", "None (NoneType)", "string"]),
     ],
@@ -56,3 +57,10 @@ def test_a_wrong_field_gives_one_sentence_with_its_value(
 def test_a_config_error_is_a_value_error() -> None:
     with pytest.raises(ValueError):
         Example(**{"steps": "500"})  # type: ignore[arg-type]
+
+
+def test_a_notebook_shows_the_sentence_alone() -> None:
+    shell = InteractiveShell()
+    ran = shell.run_cell("from palindrome_lens.config import Config\nConfig(a=1)", silent=True)
+    assert ran.error_in_exec is not None
+    assert ran.error_in_exec._render_traceback_() == [str(ran.error_in_exec)]

@@ -133,7 +133,7 @@ def test_more_strings_than_exist_cannot_be_drawn(n: int) -> None:
 
 
 def test_too_many_strings_are_not_enumerated() -> None:
-    with pytest.raises(ValueError, match=r"208,827,064,576 strings; up to 200,000"):
+    with pytest.raises(ValueError, match=r"208,827,064,576 strings; up to 500,000"):
         LARGE.strings()
 
 

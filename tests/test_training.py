@@ -319,3 +319,10 @@ def test_checkpoints_are_the_model_on_its_way(
 def test_impossible_checkpoints_are_refused_before_training(steps: list[int]) -> None:
     with pytest.raises(ValueError, match="must ascend, within 0 and 30"):
         checkpoints(TINY, ModelConfig(), SHORT, steps)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "tpu", ""])
+def test_a_device_that_is_not_there_is_named(device: str) -> None:
+    recipe = Recipe(steps=1, batch_size=4, device=device)
+    with pytest.raises(ConfigError, match=f"device is {device!r}: this machine has cpu"):
+        train(TINY, ModelConfig(), recipe)

@@ -8,15 +8,21 @@ from pathlib import Path
 from claimbook import outputs, pairs
 from claimbook.errors import ClaimbookError
 from claimbook.progress import say
-from claimbook.project import NotebookError, Project
+from claimbook.project import NotebookError, Project, replace_with
 from claimbook.surroundings import begin_without, shielded
 from claimbook.turns import turn
 
 INTERRUPTED = 130
 
 
-def build(project: Project, _: argparse.Namespace) -> None:
+def build(project: Project, arguments: argparse.Namespace) -> None:
     """Execute what is stale, then build the book."""
+    if arguments.parameters:
+        from claimbook import variant
+
+        book = variant.build(project, arguments.parameters)
+        say(f"Open {(book / 'index.html').as_uri()}")
+        return
     # Imported here: checking pairs before each commit should not wait for Sphinx and papermill.
     from claimbook.build import build
     from claimbook.execute import execute
@@ -32,6 +38,19 @@ def execute(project: Project, arguments: argparse.Namespace) -> None:
     from claimbook.execute import execute
 
     execute(project, arguments.name, everything=arguments.all)
+
+
+def run(project: Project, arguments: argparse.Namespace) -> None:
+    """Run one notebook with other parameters; its reference outputs stay."""
+    from claimbook import parameters, stored_form
+    from claimbook.execute import run
+
+    (name,) = project.chosen([arguments.name])
+    values = parameters.typed(project.source(name), arguments.parameter)
+    # Relative to where the command was typed.
+    output = arguments.output or project.variants / f"{name}.ipynb"
+    replace_with(output, stored_form.to_bytes(run(project, name, values=values)))
+    say(f"Wrote {output}")
 
 
 def refresh(project: Project, arguments: argparse.Namespace) -> None:
@@ -95,6 +114,7 @@ def check_same(project: Project, _: argparse.Namespace) -> None:
 COMMANDS = {
     "build": build,
     "execute": execute,
+    "run": run,
     "refresh": refresh,
     "again": again,
     "profile": profile,
@@ -130,6 +150,26 @@ def _parser() -> argparse.ArgumentParser:
             )
         if command in (execute, refresh):
             sub.add_argument("--all", action="store_true", help="also what is up to date")
+        if command is build:
+            sub.add_argument(
+                "--parameters",
+                type=Path,
+                metavar="FILE.yaml",
+                help="other values, for a book of its own in _build/variants/FILE",
+            )
+        if command is run:
+            sub.add_argument("name", help="a notebook, such as 02_training")
+            sub.add_argument(
+                *("-p", "--parameter"),
+                nargs=2,
+                action="append",
+                default=[],
+                metavar=("NAME", "VALUE"),
+                help="one of its parameters, and the value that it has in this run",
+            )
+            sub.add_argument(
+                "--output", type=Path, help="what to write (default: _build/variants/NAME.ipynb)"
+            )
         if command is again:
             sub.add_argument("name", nargs="+", help="a notebook with the parameter seeds")
             sub.add_argument("--seeds", nargs="+", type=int, required=True)

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from papermill.exceptions import PapermillExecutionError
-
-from claimbook import claims, stale
-from claimbook.execute import in_memory
+from claimbook import claims
+from claimbook.execute import run
 from claimbook.progress import say
-from claimbook.project import NotebookError, Project
+from claimbook.project import Project
 
 FILE = Path("book") / "claims_again.json"
 
@@ -22,17 +20,13 @@ def again(project: Project, names: Sequence[str], parameters: Mapping[str, Any])
     """Run notebooks with these parameters, and write what they claim.
 
     Raises:
+        ParameterError: a notebook lacks such a parameter.
         NotebookError: there is no such notebook, or a cell failed.
     """
     changed = ", ".join(f"{key} = {value}" for key, value in parameters.items())
     stated: list[claims.Claim] = []
     for name in project.chosen(names):
         say(f"{name} runs with {changed}")
-        source = stale.text(project, name)
-        try:
-            executed = in_memory(project, source, parameters=dict(parameters))
-        except PapermillExecutionError as error:
-            raise NotebookError(str(error)) from error
-        stated += claims.of_cells(executed.cells)
+        stated += claims.of_cells(run(project, name, values=parameters).cells)
     claims.write(stated, project.root / FILE)
     say(f"Wrote {FILE}")

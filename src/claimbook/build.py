@@ -11,10 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
-from claimbook import claims, pictures, stale
+import yaml  # type: ignore[import-untyped]
+
+from claimbook import claims, pictures, prose, stale, stored_form
 from claimbook.errors import ClaimbookError
 from claimbook.markup.citing import CITATION
 from claimbook.markup.openings import TIMES
@@ -24,6 +28,11 @@ from claimbook.provenance import folder_of
 SETTINGS = ("_config.yml", "_toc.yml")
 PAGES = "book"
 NOTEBOOKS = "notebooks"
+FIRST_PAGE = "other_parameters"
+LEFT_OUT = (
+    "Every output and every claim is of these values. Of the text, paragraphs that state numbers "
+    "of the usual values, and the exercises, are left out; what it concludes was written for those."
+)
 FINGERPRINT = ".fingerprint"
 LOG_LINES = 40
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
@@ -69,6 +78,51 @@ def build(root: Path, executed: list[Path]) -> Path:
     _exchange(built, book)
     shutil.rmtree(scratch)
     return book
+
+
+def build_variant(
+    variant: Project, executed: list[Path], chosen: Mapping[str, Any], left_out: Mapping[str, str]
+) -> Path:
+    """The book of a variant: its chapters, and a first page that names what was chosen.
+
+    What these chapters say of pages that are not there stays as words.
+
+    Args:
+        left_out: the chapters that refused the values, and what they said.
+
+    Returns:
+        The folder of the book, ``html`` beside the executed copies.
+
+    Raises:
+        BookError: Jupyter Book failed.
+    """
+    work = variant.executed.parent
+    source, book, scratch = work / "source", work / "html", work / "scratch"
+    stage(variant.root, executed, source)
+    for path in executed:
+        notebook = stored_form.read(path)
+        notebook.cells = prose.without_numbers(notebook.cells)
+        (source / NOTEBOOKS / path.name).write_bytes(stored_form.to_bytes(notebook))
+        shutil.copyfile(variant.source(path.stem), source / NOTEBOOKS / f"{path.stem}.md")
+    chapters = [{"file": f"{NOTEBOOKS}/{path.stem}"} for path in executed]
+    toc = {"format": "jb-book", "root": f"{PAGES}/{FIRST_PAGE}", "chapters": chapters}
+    (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+    (source / PAGES / f"{FIRST_PAGE}.md").write_text(first_page(chosen, left_out), encoding="utf-8")
+    shutil.rmtree(scratch, ignore_errors=True)
+    _run_jupyter_book(source, scratch, work / "book.log")
+    _exchange(scratch / "_build" / "html", book)
+    shutil.rmtree(scratch)
+    return book
+
+
+def first_page(chosen: Mapping[str, Any], left_out: Mapping[str, str]) -> str:
+    """What was chosen, and which chapters cannot take it."""
+    values = "".join(f"| `{name}` | `{value}` |\n" for name, value in chosen.items())
+    lines = f"# Other parameters\n\n| parameter | value |\n|---|---|\n{values}\n{LEFT_OUT}\n\n"
+    if left_out:
+        rows = "".join(f"| {name} | {sentence} |\n" for name, sentence in left_out.items())
+        lines += f"## Chapters that cannot take them\n\n| chapter | why |\n|---|---|\n{rows}"
+    return lines
 
 
 def check_links(root: Path, executed: list[Path]) -> None:

@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from claimbook import claims, pictures, readme, stale, stored_form, warm
+from claimbook import claims, parameters, pictures, readme, stale, stored_form, warm
 from claimbook.progress import Progress, Remaining, say
 from claimbook.project import NOT_A_NOTEBOOK, NotebookError, Project, replace_with
 from claimbook.provenance import Library
@@ -32,6 +32,10 @@ REASONS = 3
 TRACEBACK_LINES = 15
 # A kernel logs to the terminal, how it was shut down for one; what a cell raises comes by itself.
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]
+
+
+class Refused(NotebookError):
+    """A notebook stopped with one sentence that says what its reader can mend."""
 
 
 class OwnKernel(AsyncKernelManager):
@@ -48,6 +52,7 @@ def execute(
     *,
     everything: bool = False,
     committed: bool = True,
+    left_out: dict[str, str] | None = None,
 ) -> list[Path]:
     """Execute the notebooks that are stale, or all of them, in the order of the book.
 
@@ -56,9 +61,11 @@ def execute(
         names: which notebooks; all, if none is named.
         everything: also those that are up to date.
         committed: stored outputs that were made from what is there now stand for a run.
+        left_out: gets the notebooks that refuse their parameters, by name what they say; without
+            it they are errors.
 
     Returns:
-        The executed copies, one for each notebook asked for.
+        The executed copies, one for each notebook asked for and not left out.
 
     Raises:
         NotebookError: a cell failed. What was finished before is kept; the executed copy of the
@@ -82,20 +89,27 @@ def execute(
     took: dict[str, float] = {}
     with closing(_executed(project, library, due)) as results:
         for name, result, seconds in results:
+            if isinstance(result, Refused):
+                if left_out is None:
+                    raise result
+                left_out[name] = str(result).removeprefix(f"{name}: ")
+                say(f"{name} is left out: {left_out[name]}")
+                continue
             replace_with(project.executed_copy(name), stored_form.to_bytes(result))
             stale.record(project, name, due[name], seconds)
             took[name] = seconds
-            say_difference(project, name, result)
+            if project.compared:
+                say_difference(project, name, result)
     if len(took) > 1:
-        by_name = ", ".join(f"{name} {took[name]:.0f} s" for name in due)
+        by_name = ", ".join(f"{name} {took[name]:.0f} s" for name in due if name in took)
         say(f"Executed {len(took)} notebooks in {time.monotonic() - started:.0f} s: {by_name}")
-    return [project.executed_copy(name) for name in chosen]
+    return [project.executed_copy(name) for name in chosen if name not in (left_out or {})]
 
 
 def _executed(
     project: Project, library: Library, due: Mapping[str, Mapping[str, str]]
-) -> Generator[tuple[str, NotebookNode, float], None, None]:
-    """Each notebook with its result and how long it took, as they finish.
+) -> Generator[tuple[str, NotebookNode | Refused, float], None, None]:
+    """Each notebook with its result or its refusal, and how long it took, as they finish.
 
     Leaving it, also by an error or Ctrl-C, ends what still runs.
     """
@@ -114,9 +128,15 @@ def _executed(
             yield name, result, seconds
 
 
-def _timed(project: Project, name: str, alone: bool = True) -> tuple[str, NotebookNode, float]:
+def _timed(
+    project: Project, name: str, alone: bool = True
+) -> tuple[str, NotebookNode | Refused, float]:
     started = time.monotonic()
-    result = run(project, name, alone)
+    result: NotebookNode | Refused
+    try:
+        result = run(project, name, alone)
+    except Refused as refused:
+        result = refused
     return name, result, time.monotonic() - started
 
 
@@ -168,20 +188,29 @@ def _rewrite(project: Project, path: Path, content: bytes) -> None:
         say(f"Rewrote {project.shown(path)}")
 
 
-def run(project: Project, name: str, alone: bool = True) -> NotebookNode:
+def run(
+    project: Project, name: str, alone: bool = True, values: Mapping[str, Any] | None = None
+) -> NotebookNode:
     """Execute one notebook with papermill, in ``notebooks/``; nothing is written.
 
     Args:
         alone: no other notebook runs at the same time.
+        values: stand in its parameters cell in the place of those that are there.
 
     Raises:
+        ParameterError: a value is for what is no parameter.
+        Refused: the notebook says what is wrong with the values.
         NotebookError: a cell failed, or the kernel died.
     """
     source = stale.text(project, name)
+    if values:
+        source = stored_form.from_text(parameters.with_values(project.source(name), values))
     with Progress(name, source.cells, alone) as cells:
         try:
             ran = in_memory(project, source, on_cell_start=cells.cell_starts)
         except PapermillExecutionError as error:
+            if len(error.traceback) == 1:
+                raise Refused(f"{name}: {error.evalue}") from error
             raise NotebookError(_failure(project, name, source.cells, error)) from error
         except RuntimeError as error:
             where = stored_form.label(source.cells, cells.index)

@@ -24,6 +24,17 @@ def written(value: float | int, form: str = "") -> str:
     return format(value, form or ("," if isinstance(value, Integral) else f".{SIGNIFICANT}g"))
 
 
+WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+
+
+def in_words(number: int) -> str:
+    """A whole number as prose has it: up to twelve in words."""
+    return WORDS[number] if 0 <= number < len(WORDS) else written(number)
+
+
 def span(values: Iterable[float | int], form: str = "") -> str:
     """The least and the largest value, ``.912 to .998``; one number if both read the same."""
     chosen = list(values)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from claimbook.errors import ClaimbookError
 
@@ -27,6 +27,8 @@ class Project:
     """
 
     root: Path
+    compared: ClassVar[bool] = True
+    """Whether what runs is held against a committed reference."""
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
@@ -59,6 +61,11 @@ class Project:
     @property
     def executed(self) -> Path:
         return self.root / "_build" / "executed"
+
+    @property
+    def variants(self) -> Path:
+        """Where runs with other parameters are written."""
+        return self.root / "_build" / "variants"
 
     @property
     def lock(self) -> Path:

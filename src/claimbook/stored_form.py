@@ -23,8 +23,13 @@ METADATA = {
 
 
 def read_source(path: Path) -> NotebookNode:
-    """The notebook that a MyST text stands for: no outputs, stable cell ids."""
-    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="md:myst")
+    """The notebook that a file of MyST text stands for: no outputs, stable cell ids."""
+    return from_text(path.read_text(encoding="utf-8"))
+
+
+def from_text(text: str) -> NotebookNode:
+    """The notebook that a MyST text stands for."""
+    notebook = jupytext.reads(text, fmt="md:myst")
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells, 1):

@@ -154,8 +154,11 @@ def activations(
     Raises:
         ValueError: an unknown hook name.
     """
-    hooks = hook_names(bridge)
-    wanted = [check_hook_name(name, hooks) for name in names]
+    wanted = list(names)
     with torch.no_grad():
         _, cache = bridge.run_with_cache(tokens, names_filter=wanted)
+    for name in wanted:
+        # The names of all hooks take a run of the model, and are needed for an error alone.
+        if name not in cache:
+            check_hook_name(name, hook_names(bridge))
     return {name: cache[name] for name in wanted}

@@ -101,8 +101,9 @@ def _looked_up(
     embedded = embedded.view(k, length * vocab, d_model)
     projected = _projected(weights, "layers.0", embedded, n_heads, d_head)
     table = torch.cat([embedded, *(part.flatten(2) for part in projected)], dim=2)
-    places = tokens + torch.arange(length) * vocab
-    rows = places + torch.arange(k)[:, None, None] * length * vocab
+    places = tokens + torch.arange(length, device=tokens.device) * vocab
+    models = torch.arange(k, device=tokens.device)[:, None, None]
+    rows = places + models * length * vocab
     # (model·strings·position, d_model + 3·head·d_head)
     values = F.embedding(rows.flatten(), table.flatten(end_dim=1))
     residual, *heads = values.split([d_model, *[n_heads * d_head] * 3], dim=1)

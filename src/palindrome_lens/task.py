@@ -21,7 +21,8 @@ from palindrome_lens.config import Config
 
 BEGIN, END, BAR = "<", ">", "|"
 RESERVED = BEGIN + END + BAR
-ENUMERABLE = 200_000
+ENUMERABLE = 500_000
+"""Strings that are enumerated at most: all of half-length 4 over 26 letters."""
 
 
 class Task(Config):
@@ -77,6 +78,12 @@ class Task(Config):
         """Positions whose target is a letter of the mirrored half."""
         return range(self.half_length + 1, 2 * self.half_length + 1)
 
+    @property
+    def place_names(self) -> list[str]:
+        """What stands at each position that the model reads: ``0 <``, ``1 1st``, …, ``4 |``, …"""
+        order = [ordinal(slot + 1) for slot in range(self.half_length)]
+        return [f"{p} {place}" for p, place in enumerate([BEGIN, *order, BAR, *order[::-1]])]
+
     def mirror_position(self, position: int) -> int:
         """The position that holds the letter which ``position`` must predict.
 
@@ -116,7 +123,7 @@ class Task(Config):
         """All strings, in product order (``aaa``, ``aab``, …).
 
         Raises:
-            ValueError: there are more than 200,000; sample them instead.
+            ValueError: there are more than 500,000; sample them instead.
         """
         if self.size > ENUMERABLE:
             raise ValueError(
@@ -157,6 +164,12 @@ class Task(Config):
         worth ln(letters); the others are determined.
         """
         return self.half_length * math.log(len(self.alphabet)) / self.n_positions
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, …"""
+    special = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else special.get(number % 10, 'th')}"
 
 
 class Split(NamedTuple):

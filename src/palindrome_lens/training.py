@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
-from palindrome_lens.config import Config
+from palindrome_lens.config import Config, ConfigError
 from palindrome_lens.evaluation import evaluate, position_loss
 from palindrome_lens.model import ModelConfig, init_model
 from palindrome_lens.stacked import Stack
@@ -80,6 +80,17 @@ ORIGINAL = Recipe(
 SOLVING = Recipe()
 
 
+def check_device(name: str) -> None:
+    """Raise ConfigError unless this machine has the device."""
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name not in there:
+        raise ConfigError(f"device is {name!r}: this machine has {', '.join(there)}.")
+
+
 class History(NamedTuple):
     """What happened during training. Losses in nats; ``evaluation`` counts the evaluations."""
 
@@ -125,7 +136,8 @@ def train(
             the model, which it must leave as it is.
 
     Raises:
-        ValueError: the split is impossible, or a batch larger than the training set.
+        ValueError: the split is impossible, a batch larger than the training set, or the device
+            one that this machine has not.
     """
     (result,) = train_together(task, [config], [recipe], None, log, progress, watch)
     return result
@@ -152,11 +164,12 @@ def train_together(
         watch: like that of :func:`train`, for the first model.
 
     Raises:
-        ValueError: models or recipes that differ in more, a split that is impossible, or a batch
-            larger than a training set.
+        ValueError: models or recipes that differ in more, a split that is impossible, a batch
+            larger than a training set, or a device that this machine has not.
     """
     check_alike(configs, recipes)
     recipe = recipes[0]
+    check_device(recipe.device)
     dtype = torch.float32 if torch.device(recipe.device).type == "mps" else torch.float64
     stack = Stack([init_model(config, task).to(recipe.device, dtype) for config in configs])
     splits = splits or [make_split(task, recipe) for recipe in recipes]

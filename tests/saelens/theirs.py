@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import sae_lens as lens  # type: ignore[import-not-found]
+import sae_lens as lens
 import torch
-from sae_lens.saes.sae import TrainStepInput  # type: ignore[import-not-found]
+from sae_lens.saes.sae import TrainStepInput
 from saelens.comparison import ANSWERS, Answers, compare
 from safetensors.torch import load_file, save_file
 from torch import Tensor

@@ -232,15 +232,17 @@ def reduced(
 ) -> Bool[Tensor, "neuron"]:
     """The neurons that are left when each in turn is taken away unless an answer is then lost.
 
-    All answers at all sites stay right. The set is one of many: it depends on the order.
-
-    Raises:
-        ValueError: some answer is wrong with all neurons.
+    All answers at all sites that are right with all neurons stay right; what is wrong then does not
+    count. The set is one of many: it depends on the order.
     """
     kept = torch.ones(sites[0].moved.shape[1], dtype=torch.bool)
     hard = [torch.empty(0, dtype=torch.int64) for _ in sites]
     if not _all_right(model, sites, kept, hard):
-        raise ValueError("The model is wrong somewhere with all of its neurons.")
+        sites = [
+            _rows(place, _right(model, _stream(place, kept), place.wanted).nonzero()[:, 0])
+            for place in sites
+        ]
+        hard = [torch.empty(0, dtype=torch.int64) for _ in sites]
     for neuron in order:
         kept[neuron] = False
         kept[neuron] = not _all_right(model, sites, kept, hard)

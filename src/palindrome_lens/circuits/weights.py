@@ -165,17 +165,19 @@ def fewer_directions(subject: Subject, rank: int) -> Subject:
     return subject._replace(tables=tables._replace(values=values))
 
 
-def advantage(subject: Subject, query: int, head: int = 0) -> Float[Tensor, "strings"]:
+def advantage(subject: Subject, query: int) -> Float[Tensor, "strings"]:
     """How far the score of the mirror position lies above the best other score, on each string.
+
+    Of several heads that one counts which leads most.
 
     Raises:
         ValueError: the query predicts no mirrored letter.
     """
     mirror = subject.task.mirror_position(query)
     # Scores, not log-weights: strings that differ only where it does not matter then tie exactly.
-    by_key = scores(subject.tables, subject.read, query)[:, head]
+    by_key = scores(subject.tables, subject.read, query)  # (strings, heads, keys)
     others = [key for key in range(query + 1) if key != mirror]
-    return by_key[:, mirror] - by_key[:, others].amax(dim=-1)
+    return (by_key[..., mirror] - by_key[..., others].amax(dim=-1)).amax(dim=-1)
 
 
 def copying(

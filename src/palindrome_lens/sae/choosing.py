@@ -14,6 +14,7 @@ from pandas import DataFrame, Series
 from scipy.stats import rankdata
 from torch import Tensor
 
+from palindrome_lens.config import ConfigError
 from palindrome_lens.sae.contestants import Run, Setting
 
 RUN = list(Run._fields)
@@ -211,12 +212,15 @@ def without_labels(
             "code_consistency" compares when latents are on, and does not.
 
     Raises:
-        ValueError: no setting explains enough.
+        ConfigError: no setting explains enough.
     """
     settings = means(runs)
     enough = settings[settings["explained_variance"] >= least_explained]
     if enough.empty:
-        raise ValueError(f"No setting explains {least_explained:.0%} of the variance.")
+        most = settings["explained_variance"].max()
+        raise ConfigError(
+            f"least_explained is {least_explained}; no setting explains more than {most:.4g}."
+        )
     return best(enough[agreement])
 
 

@@ -1,4 +1,4 @@
-// The trained model, all of it: one layer, one head, 4,384 weights, computed in the page.
+// The trained model, all of it: one layer, whatever its heads, widths and letters, in the page.
 //
 // The weights are those that the notebooks stored (weights.js). Names and formulas are those of
 // PyTorch; tests/browser/test_try.py compares the two on all 17,576 strings.
@@ -6,11 +6,12 @@
   "use strict";
 
   const stored = window.palindromeWeights;
-  const { eps, characters, half_length: half } = stored.model;
+  const { eps, characters, half_length: half, n_heads: heads = 1 } = stored.model;
   const w = unpack(stored.model);
   const means = unpack(stored.means);
-  const dictionary = unpack(stored.dictionary);
-  const numbers = stored.dictionary.latents;
+  // A book with other parameters may lack the chapter that stores the dictionary.
+  const dictionary = stored.dictionary && unpack(stored.dictionary);
+  const numbers = dictionary ? stored.dictionary.latents : [];
 
   const part = (name) => ({ weight: w[name + ".weight"], bias: w[name + ".bias"] });
   const token = w["tok_embed.weight"];
@@ -19,7 +20,7 @@
     "ln1", "ln2", "attn.q", "attn.k", "attn.v", "attn.o", "mlp.fc_in", "mlp.fc_out",
   ].map((name) => part("layers.0." + name));
   const [lnOut, head] = [part("ln_out"), part("head")];
-  const encoder = { weight: dictionary.W_enc, bias: dictionary.b_enc };
+  const encoder = dictionary && { weight: dictionary.W_enc, bias: dictionary.b_enc };
   const zero = token[0].map(() => 0);
 
   // Numbers are stored as whole multiples of 10^-decimals.
@@ -85,6 +86,14 @@
     return y;
   }
 
+  // The heads' parts of a vector that holds one head after another.
+  function split(x) {
+    const size = x.length / heads;
+    return Array.from({ length: heads }, (_, h) => x.slice(h * size, (h + 1) * size));
+  }
+  const rows = out.weight.map(split);
+  const outOf = Array.from({ length: heads }, (_, h) => rows.map((row) => row[h]));
+
   // Before attention everything depends on one character at one position: computed once for each.
   const beginnings = new Map();
   function beginning(character, p) {
@@ -93,8 +102,9 @@
       const resid = plus(token[characters.indexOf(character)], position[p]);
       const x = layerNorm(ln1, resid);
       const [q, k, v] = [query, key, value].map((one) => linear(one, x));
-      // What the head writes where it looks here alone, without attention's bias.
-      beginnings.set(name, { resid, q, k, read: linear({ weight: out.weight }, v) });
+      // What each head writes where it looks here alone, without attention's bias.
+      const read = split(v).map((part, h) => linear({ weight: outOf[h] }, part));
+      beginnings.set(name, { resid, q: split(q), k: split(k), read });
     }
     return beginnings.get(name);
   }
@@ -111,17 +121,21 @@
   //   by: "mean" (over all strings) or "zero", what stands in the place of the first three.
   // A latent is always set to 0, and the error of its dictionary stays. Returned are, for each
   // position, the log-probabilities of the next character and the attention on each position
-  // up to it; and the latents, which exist only where all positions are read.
+  // up to it, the mean over the heads; and the latents, which exist only where all positions are read.
   function forward(text, { attention, mlp, keys = [], latents = [], by = "mean" } = {}) {
     const start = [...text].map(beginning);
-    const pattern = start.map(({ q }, i) =>
-      logSoftmax(start.slice(0, i + 1).map(({ k }) => dot(q, k) / Math.sqrt(q.length))).map(Math.exp));
+    // By position, then by head.
+    const patterns = start.map(({ q }, i) => q.map((ask, h) =>
+      logSoftmax(start.slice(0, i + 1).map(({ k }) => dot(ask, k[h]) / Math.sqrt(ask.length))).map(Math.exp)));
+    const pattern = patterns.map((byHead) =>
+      byHead[0].map((_, j) => byHead.reduce((sum, row) => sum + row[j], 0) / heads));
 
     const middle = start.map(({ resid }, i) => {
       if (attention && by === "zero") return resid;
       let x = plus(resid, out.bias);
       for (let j = 0; j <= i; j++) {
-        if (!attention && !keys.includes(j)) x = plus(x, start[j].read, pattern[i][j]);
+        if (!attention && !keys.includes(j))
+          for (let h = 0; h < heads; h++) x = plus(x, start[j].read[h], patterns[i][h][j]);
         else if (by === "mean") x = plus(x, means.handed[i][j]);
       }
       return x;
@@ -131,7 +145,7 @@
       return linear(fcOut, relu(linear(fcIn, layerNorm(ln2, x))));
     });
 
-    const whole = !mlp && text.length === means.mlp.length;
+    const whole = dictionary && !mlp && text.length === means.mlp.length;
     const active = whole ? encode(written.flat()) : [];
     const off = latents.map((one) => numbers.indexOf(one)).filter((j) => active[j]);
     const logProbs = middle.map((x, p) => {

@@ -8,6 +8,9 @@
   const LENGTH = 2 * half + 3; // of a whole string; the model reads all but its last character
   const READ = LENGTH - 1;
   const LETTERS = characters.slice(2, -1);
+  // The first letters, from the beginning if they end.
+  const FIRST = Array.from({ length: half }, (_, i) => LETTERS[i % LETTERS.length]);
+  const EXAMPLE = `<${FIRST.join("")}|${[...FIRST].reverse().join("")}>`;
   const BEST = 3; // answers shown at each position
   const FIRST_DETERMINED = half; // the position that predicts the bar
   const SVG = "http://www.w3.org/2000/svg";
@@ -41,7 +44,7 @@
   // Why the model is not asked, in words; empty if it is.
   function wrong(text) {
     const given = [...text];
-    if (!given.length) return "There is nothing to read. A string begins with <, as <abc|cba> does.";
+    if (!given.length) return `There is nothing to read. A string begins with <, as ${EXAMPLE} does.`;
     for (const [p, c] of given.entries()) {
       const here = c === " " ? "a space" : `“${c}”`;
       if (characters.includes(c)) continue;
@@ -131,7 +134,7 @@
       group("A part of the layer", parts),
       group("What attention reads at one position", keys),
       group("In its place comes", ...choices),
-      group("A latent that fires; in its place comes 0", chips),
+      ...(latents.length ? [group("A latent that fires; in its place comes 0", chips)] : []),
       all));
   root.classList.add("live");
 
@@ -297,7 +300,9 @@
     if (wrong(text)) say("The model wrote this. " + wrong(text));
   }
 
-  input.value = root.dataset.start;
+  // A page may begin with a string of another task than the one that was trained.
+  const start = root.dataset.start;
+  input.value = !wrong(start) ? start : start.endsWith(">") ? EXAMPLE : EXAMPLE.slice(0, half + 2);
   input.addEventListener("input", show);
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") proceed();
