@@ -24,11 +24,12 @@ STORE = "PALINDROME_LENS_STORE"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the store, and keep the user's settings away, before any test or kernel starts."""
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        return  # the process that started this one has done so, for both
     until_the_end = ExitStack()
     config.add_cleanup(until_the_end.close)
+    # In each process anew: pytest-xdist hands on the width of the terminal.
     until_the_end.enter_context(shielded(Path(__file__).parent))
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        return  # the process that started this one has set the store, for both
     if shared := os.environ.get("PALINDROME_LENS_TEST_STORE"):
         os.environ[STORE] = shared
         return
