@@ -57,6 +57,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "more images": {"n_images": 600, "iterations": 2},
     "other samples": {"probed_again": 0, "sampled_seeds": 1},
     "one seed": {"seeds": [4], "many_seeds": [4], "n_seeds": 1, "sampled_seeds": 2},
+    "small batches": {"sae_batch": 256},
+    "large batches": {"sae_batch": 4096},
+    "single precision": {"peers_precision": "float32"},
     "a lower bar": {"least_explained": 0.9, "graded": 0.9},
 }
 
@@ -69,6 +72,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "05_mechanism": {"half_length": 2, "seeds": [0], "draws": 2, "random_sets": 1},
     "12_atoms": {"n_images": 256, "iterations": 1, "n_seeds": 1},
     "19_exchange": {"d_sae": 16, "k": 2, "steps": 5},
+    "21_costs": {"sae_batch": 256},
 }
 """One small run of those notebooks that can be small; the others need the models of the book."""
 REFUSED = {"half_length": 2}

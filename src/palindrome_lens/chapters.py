@@ -1,6 +1,6 @@
 """What the reader of each chapter may choose, one record for each chapter that has a choice."""
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -181,6 +181,11 @@ class Latents(OfBook):
     seed: Seed
     seeds: Seeds
     transformers: Seeds
+
+
+class Costs(Parameters):
+    sae_batch: Literal[256, 1024, 4096]
+    peers_precision: Literal["float32", "float64"]
 
 
 class Exchange(OfBook, OfAutoencoder):
