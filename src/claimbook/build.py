@@ -120,7 +120,7 @@ def first_page(chosen: Mapping[str, Any], left_out: Mapping[str, str]) -> str:
     values = "".join(f"| `{name}` | `{value}` |\n" for name, value in chosen.items())
     lines = f"# Other parameters\n\n| parameter | value |\n|---|---|\n{values}\n{LEFT_OUT}\n\n"
     if left_out:
-        rows = "".join(f"| {name} | {sentence} |\n" for name, sentence in left_out.items())
+        rows = "".join(f"| {name} | {sentence} |\n" for name, sentence in sorted(left_out.items()))
         lines += f"## Chapters that cannot take them\n\n| chapter | why |\n|---|---|\n{rows}"
     return lines
 

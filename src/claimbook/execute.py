@@ -124,7 +124,8 @@ def _executed(
         remaining = Remaining(expected)
         beside_others = partial(_timed, project, alone=False)
         for name, result, seconds in pool.imap_unordered(beside_others, names):
-            say(f"  {name}  done  {seconds:.1f} s  ({remaining.without(name)})")
+            ended = "stopped" if isinstance(result, Refused) else "done"
+            say(f"  {name}  {ended}  {seconds:.1f} s  ({remaining.without(name)})")
             yield name, result, seconds
 
 

@@ -35,7 +35,7 @@ FIRST_SCRIPT = 910
 LATENTS_PAGE = "book/latents"
 WITHOUT_SCRIPTS = (
     "Here the trained model runs in the page, and for that the browser must run scripts. What the "
-    "model says to `<abc|cba>`, and what is left when a part is switched off, stands in "
+    "model says to one string, and what is left when a part is switched off, stands in "
     "{doc}`/notebooks/03_attention`; every latent is described in {doc}`/book/latents`."
 )
 
