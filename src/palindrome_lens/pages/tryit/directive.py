@@ -99,11 +99,12 @@ def exported(notebooks: Iterable[Path]) -> dict[str, Any]:
 
 
 def data_script(notebooks: list[Path]) -> str:
-    """The script that holds all weights, and the rule of each latent that fires."""
+    """The script that holds all weights, and of each latent that fires its rule and its mean."""
     cards = stored_in(notebooks)["cards"]
     rules = {card["latent"]: card["rule"] for card in cards if "rule" in card}
+    typical = {card["latent"]: card["mean"] for card in cards if "mean" in card}
     data = json.dumps(
-        exported(notebooks) | {"rules": rules},
+        exported(notebooks) | {"rules": rules, "typical": typical},
         allow_nan=False,
         ensure_ascii=False,
         separators=(",", ":"),
