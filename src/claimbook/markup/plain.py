@@ -58,7 +58,8 @@ def roles_of(env: BuildEnvironment, page: str, notebook: NotebookNode) -> Roles:
 
 
 def _citations(env: BuildEnvironment) -> list[Any]:
-    return list(env.get_domain("cite").citations) if "cite" in env.domains else []
+    domain: Any = env.get_domain("cite") if "cite" in env.domains else None
+    return list(domain.citations) if domain else []
 
 
 def _glued(notebook: NotebookNode) -> Iterator[tuple[str, str]]:
