@@ -154,11 +154,8 @@ def activations(
     Raises:
         ValueError: an unknown hook name.
     """
-    wanted = list(names)
+    hooks = hook_names(bridge)
+    wanted = [check_hook_name(name, hooks) for name in names]
     with torch.no_grad():
         _, cache = bridge.run_with_cache(tokens, names_filter=wanted)
-    for name in wanted:
-        # The names of all hooks take a run of the model, and are needed for an error alone.
-        if name not in cache:
-            check_hook_name(name, hook_names(bridge))
     return {name: cache[name] for name in wanted}
