@@ -32,8 +32,10 @@ def test_what_was_measured_is_there_and_complete() -> None:
 
 
 def test_a_rate_is_steps_of_one_model_per_second(data: Path) -> None:
-    costs.write(MACHINE, "training", [ROW | {"models": 1}, ROW | {"models": 4}])
+    slow_way = {"name": "HookedTransformer", "batch_size": 64, "dtype": "float32", "seconds": 0.01}
+    costs.write(MACHINE, "training", [slow_way, ROW, ROW | {"models": 4}])
     rates = costs.training(costs.read())[64]
+    assert rates[costs.SLOW_WAY] == pytest.approx(100)
     assert rates["this book, float64"] == pytest.approx(1 / 0.001235)
     assert rates["this book, float64, 4 together"] == pytest.approx(4 / 0.001235)
 
