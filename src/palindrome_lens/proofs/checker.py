@@ -27,7 +27,9 @@ ATTENTION = {f"layers.0.attn.{name}": ("kd", "k") for name in "qkv"}
 PARTS = ATTENTION | {"layers.0.attn.o": ("dk", "d"), "layers.0.mlp.fc_in": ("md", "m")}
 PARTS |= {name: ("d", "d") for name in ("layers.0.ln1", "layers.0.ln2", "ln_out")}
 PARTS |= {"layers.0.mlp.fc_out": ("dm", "d"), "tok_embed": ("vd",), "pos": ("nd",), "head": ("vd",)}
-SHAPES = {f"{part}.{kind}": s for part, own in PARTS.items() for kind, s in zip(("weight", "bias"), own)}
+SHAPES = {
+    f"{part}.{kind}": s for part, own in PARTS.items() for kind, s in zip(("weight", "bias"), own)
+}
 
 
 def up(radius: Any) -> Any:
@@ -143,7 +145,7 @@ class Model:
 
 
 def highest(table: Ball, lines: Ball) -> Any:
-    """Above c.x for each line c and all x = N / D: if c.N - lambda D <= e, c.x <= lambda + e / D."""
+    """Above c.x for each line c and all x = N / D: c.N - lambda D <= e gives c.x <= lambda + e / D."""
     N, D = table.at(..., slice(-1)) @ lines, table.at(..., slice(-1, None))
     guess = N.mid.mean(1).sum(0) / D.mid.mean(1).sum(0)
     for _ in range(6):  # Dinkelbach (1967) approaches the best lambda; the bound holds for any
@@ -154,78 +156,97 @@ def highest(table: Ball, lines: Ball) -> Any:
     return (Ball.of(guess) + Ball.of(np.maximum(e.hi, 0.0)) / least).hi
 
 
+def ranges(table: Ball, *lines: Ball) -> list[Ball]:
+    """Where c.x can lie, for groups of lines c."""
+    every, ends = join(*lines), np.cumsum([0, *(group.mid.shape[1] for group in lines)])
+    reach = Ball.between(-highest(table, Ball.of(0.0) - every), highest(table, every))
+    return [reach.at(slice(*pair)) for pair in itertools.pairwise(ends)]
+
+
 def pairwise(form: Any, slots: int) -> Any:
-    """By slot, letter and slot: the most that a letter of the other slot makes of a pair."""
+    """What a quadratic form of the sums over slots can be, by slot and letter, from pairs of slots."""
     form, own = form.reshape(slots, -1, slots, len(form) // slots), np.arange(slots)
     largest = form.max(-1)
     largest[own, :, own] = np.einsum("slsl->sl", form)  # one slot holds one letter
-    largest[1:, :, 0] *= 2  # what stands at 0 is the same for all: count it with the other slot
+    largest[1:, :, 0] *= 2  # pairs with the fixed keys are counted with the other slot
     largest[0, :, 1:] = 0
     return largest
 
 
 def curvature(table: Ball, s0: Ball, slope: Ball) -> Any:
-    """Above rho = sigma - L: from |N|^2 / d - (slope.N)^2 - rho D (2 L D + rho D) <= e.
+    """Above rho = sigma - L, from N.N / d - (slope.N)^2 - rho D (2 L D + rho D) <= e.
 
-    The form is summed over pairs of slots, the largest for each letter and each other slot.
+    N is that of delta, so sigma^2 = L^2 + delta.delta / d - (slope.delta)^2 (Pythagoras).
     """
-    slots, letters, width = table.mid.shape
+    slots, _, width = table.mid.shape
     rows = Ball(*(part.reshape(-1, width) for part in table))
     N, D, d = rows.at(..., slice(-1)), rows.at(..., slice(-1, None)), Ball.of(width - 1.0)
     a, least = N @ slope, total(Ball.of(D.lo.reshape(slots, -1).min(1)))
-    l = a + s0 * D
-    minus_a, cross = Ball(-a.mid, a.rad), l.mid @ D.mid.T
-    flat, bent, square = N.mid @ N.mid.T / d.mid - a.mid @ a.mid.T, cross + cross.T, D.mid @ D.mid.T
-    lo, hi, rho = 0.0, np.nan, 0.0
-    for _ in range(12):
-        worst = pairwise(flat - rho * (bent + rho * square), slots).sum(-1).max(1).sum()
-        lo, hi = (lo, rho) if worst <= 0 else (rho, np.fmin(hi, rho + np.sqrt(worst) / least.mid[0]))
-        rho = (lo + hi) / 2
-    rho = Ball.of(-hi)
-    form = join(N, a, l, D) @ join(N / d, minus_a, rho * D, rho * (l - rho * D)).T
+    l, minus_a = a + s0 * D, Ball(-a.mid, a.rad)
+    cross, square = l.mid @ D.mid.T, D.mid @ D.mid.T
+    flat = N.mid @ N.mid.T / d.mid - a.mid @ a.mid.T
+    below, above, guess = 0.0, np.nan, 0.0
+    for _ in range(12):  # any rho gives a bound
+        form = flat - guess * (cross + cross.T + guess * square)
+        e = pairwise(form, slots).sum(-1).max(1).sum()
+        below = below if e <= 0 else guess
+        above = guess if e <= 0 else np.fmin(above, guess + np.sqrt(e) / least.mid[0])
+        guess = (below + above) / 2
+    rho = Ball.of(above)
+    last = Ball.of(-above) * (l + rho * D)
+    form = join(N, a, l, D) @ join(N / d, minus_a, Ball.of(-above) * D, last).T
     e = total(Ball.of(pairwise(form.hi, slots))).hi.max((1, 2))
-    return (Ball.of(hi) + Ball.of(np.maximum(total(Ball.of(e)).hi, TINY)).sqrt() / least).hi
+    return (rho + Ball.of(np.maximum(total(Ball.of(e)).hi, TINY)).sqrt() / least).hi
+
+
+def around(table: Ball) -> tuple[Ball, Ball]:
+    """A centre x0, any will do, and the table of delta = x - x0; sums over slots stay what they are."""
+    centre, d = table.mid.mean(1).sum(0), table.mid.shape[-1] - 1
+    x0 = Ball.of(centre[:-1] / centre[-1])
+    table = table @ Ball.of(np.vstack([np.eye(d, d + 1), np.append(-x0.mid, 1.0)]))  # N - x0 D, D
+    base = np.hstack([table.mid.mean(1)[:, :-1], table.mid.min(1)[:, -1:]])
+    taken = total(Ball.of(base.T)).T  # from the slots, and given to the fixed keys
+    fixed = Ball(*(np.eye(len(base), 1)[..., None] * part for part in taken))
+    return x0, table - Ball.of(base[:, None]) + fixed
+
+
+def between_lines(z: Ball) -> tuple[Any, Any, Any, Ball]:
+    """flat z <= ReLU(z) <= chord z + over, and the range of ReLU(z)."""
+    lo, hi = z.lo, z.hi
+    chord = np.where(lo >= 0, 1.0, np.where(hi <= 0, 0.0, hi / (hi - lo)))
+    ends = ((Ball.of(np.maximum(e, 0)) - Ball.of(chord) * Ball.of(e)).hi for e in (lo, hi))
+    return hi > -lo, chord, np.maximum(*ends), Ball.between(np.maximum(lo, 0), np.maximum(hi, 0))
 
 
 def bound(model: Model, table: Ball, target: int, rivals: Any) -> tuple[Any, Any]:
-    """Below F and below the margin in nats of a target over each rival, on a whole box."""
-    centre, d = table.mid.mean(1).sum(0), table.mid.shape[-1] - 1
-    x0 = Ball.of(centre[:-1] / centre[-1])  # any x0 will do
-    table = table @ Ball.of(np.vstack([np.eye(d, d + 1), np.append(-x0.mid, 1.0)]))  # N - x0 D, D
-    base = np.hstack([table.mid.mean(1)[:, :-1], table.mid.min(1)[:, -1:]])  # any base will do
-    home = total(Ball.of(base.T)).T  # what each slot loses, the fixed keys get
-    table = table - Ball.of(base[:, None])
-    table += Ball(*(np.eye(len(base), 1)[..., None] * part for part in home))
-    g = model.u.at(slice(None), [target]) - model.u.at(slice(None), rivals)
-    s0 = deviation(x0, model.eps)
-    slope = (x0 / (Ball.of(d) * s0)).at(slice(None), None)  # of L = s0 + slope.delta <= sigma
-    C = model.A + slope * model.b
-    lines = join(Ball.of(np.eye(d)), g, C, slope)
-    reach = Ball.between(-highest(table, Ball.of(0.0) - lines), highest(table, lines))
-    ends = [0, d, d + len(rivals), -1, None]
-    by_axis, by_g, by_neuron, by_slope = (reach.at(slice(*e)) for e in itertools.pairwise(ends))
+    """Below F = sigma sigma_f margin of a target over rivals, and where F > 0 below the margin."""
+    x0, table = around(table)
+    d, s0 = Ball.of(len(x0.mid)), deviation(x0, model.eps)
+    slope = (x0 / (d * s0)).at(slice(None), None)  # L = s0 + slope.delta <= sigma (Cauchy, Schwarz)
+    C, z0 = model.A + slope * model.b, x0 @ model.A + model.b * s0
+    kappa = model.beta.at([target]) - model.beta.at(rivals)
+    r0 = Ball.of(x0.mid + model.b2.mid + np.maximum(z0.mid, 0) @ model.W2.mid / s0.mid)
+    s1, gain = deviation(r0, model.eps), Ball.of(np.maximum(kappa.lo, 0))  # any r0 will do
+    tilt = (r0 / (d * s1)).at(slice(None), None)  # sigma_f >= tilt.r + eps / s1
+    g = model.u.at(slice(None), [target]) - model.u.at(slice(None), rivals) + tilt * gain
+    axes = Ball.of(np.eye(len(x0.mid)))
+    by_axis, by_g, by_neuron, by_slope = ranges(table, axes, g, C, slope)
     L = s0 + by_slope
     rho = Ball.between(np.zeros(1), np.where(L.lo > 0, curvature(table, s0, slope), np.nan))
     sigma = Ball.between(L.lo, (L + rho).hi)
-    z0 = x0 @ model.A + model.b * s0
-    z = z0 + by_neuron + model.b * rho
-    lo, hi = z.lo, z.hi
-    relu = Ball.between(np.maximum(lo, 0), np.maximum(hi, 0))
-    chord = np.where(lo >= 0, 1.0, np.where(hi <= 0, 0.0, hi / (hi - lo)))
-    over = [(Ball.of(np.maximum(e, 0)) - Ball.of(chord) * Ball.of(e)).hi for e in (lo, hi)]
+    flat, chord, over, relu = between_lines(z0 + by_neuron + model.b * rho)
     w = model.W2 @ g
-    kept = Ball.of(w.mid * np.where(w.mid < 0, chord[:, None], (hi > -lo)[:, None]))
-    spill = Ball.of(np.maximum(*over)) @ Ball.of(np.minimum(w.mid, 0.0))
-    spill += Ball.of(relu.hi) @ Ball(0 * w.mid, w.rad)
+    kept = Ball.of(w.mid * np.where(w.mid < 0, chord[:, None], flat[:, None]))
     y0 = (x0 + model.b2) @ g
     G = slope * y0 + g * s0 + C @ kept
-    F = Ball.of(-highest(table, Ball.of(0.0) - G)) + s0 * y0 + z0 @ kept + spill
+    F = Ball.of(-highest(table, Ball.of(0.0) - G)) + s0 * y0 + z0 @ kept
+    F += Ball.of(over) @ Ball.of(np.minimum(w.mid, 0.0)) + Ball.of(relu.hi) @ Ball(0 * w.mid, w.rad)
     F += by_slope * by_g + rho * (y0 + by_g + model.b @ kept)
     r = x0 + by_axis + model.b2 + relu @ model.W2 / sigma
     near, far = np.maximum(0, np.maximum(r.lo, -r.hi)), np.maximum(-r.lo, r.hi)
-    norms = [s * deviation(Ball.of(e), model.eps) for s, e in ((Ball.of(sigma.lo), near), (Ball.of(sigma.hi), far))]
-    norms = Ball.between(norms[0].lo, norms[1].hi)
-    F += (model.beta.at([target]) - model.beta.at(rivals)) * norms
+    least, most = (deviation(Ball.of(end), model.eps) for end in (near, far))
+    norms = Ball.between((Ball.of(sigma.lo) * least).lo, (Ball.of(sigma.hi) * most).hi)
+    F += (kappa - gain) * norms + gain * (model.eps / s1) * sigma
     return F.lo, (Ball.of(F.lo) / Ball.of(norms.hi)).lo
 
 
@@ -288,7 +309,9 @@ def leaves(cell: Cell, boxes: list[list[int]]) -> list[list[int]]:
         if not ((masks[i] & masks[i + 1 :]) == 0).any(1).all():
             raise ValueError(f"Two leaves of the cell {cell.name} overlap.")
     if (found := sum(map(size, boxes))) != size(cell.root):
-        raise ValueError(f"The leaves of the cell {cell.name} hold {found:,} strings of {size(cell.root):,}.")
+        raise ValueError(
+            f"The leaves of the cell {cell.name} hold {found:,} strings of {size(cell.root):,}."
+        )
     return boxes
 
 
@@ -318,15 +341,23 @@ def read_weights(data: bytes) -> tuple[dict[str, Any], str, int, float]:
     alphabet, half_length, eps = about["alphabet"], int(about["half_length"]), float(about["eps"])
     sizes, weights = {"v": len(alphabet) + 3, "n": 2 * half_length + 3}, {}
     if odd := sorted(set(header) ^ set(SHAPES)):
-        raise ValueError(f"The proof is for one layer with LayerNorm and MLP; {odd[0]} is not as there.")
+        raise ValueError(
+            f"The proof is for one layer with LayerNorm and MLP; {odd[0]} is not as there."
+        )
     if about["n_heads"] != "1" or about["act_fn"] != "relu" or len(set(alphabet)) < len(alphabet):
         raise ValueError("The proof is for one head, ReLU, and letters that differ.")
     for name in sorted(header, key=lambda name: header[name]["data_offsets"]):
         dtype, shape, (first, last) = (header[name][k] for k in ("dtype", "shape", "data_offsets"))
-        if any(sizes.setdefault(*pair) != pair[1] for pair in zip(SHAPES[name], shape, strict=True)):
-            raise ValueError(f"The tensor {name} has the shape {shape}, which does not fit the others.")
+        if any(
+            sizes.setdefault(*pair) != pair[1] for pair in zip(SHAPES[name], shape, strict=True)
+        ):
+            raise ValueError(
+                f"The tensor {name} has the shape {shape}, which does not fit the others."
+            )
         if dtype != "F64" or first != end - begin or last != first + 8 * math.prod(shape):
-            raise ValueError(f"The numbers of {name} are not float64, or overlap others, or leave a gap.")
+            raise ValueError(
+                f"The numbers of {name} are not float64, or overlap others, or leave a gap."
+            )
         end = begin + last
         weights[name] = np.frombuffer(data[begin + first : end], "<f8").reshape(shape)
         if not np.isfinite(weights[name]).all():
@@ -334,7 +365,9 @@ def read_weights(data: bytes) -> tuple[dict[str, Any], str, int, float]:
     if end != len(data):
         raise ValueError(f"The file of weights has {len(data):,} bytes, not {end:,}.")
     if not (0 < eps < math.inf and half_length > 0):
-        raise ValueError(f"The eps of LayerNorm is {eps} and the half-length {half_length}; both must be above 0.")
+        raise ValueError(
+            f"The eps of LayerNorm is {eps} and the half-length {half_length}; both must be above 0."
+        )
     return weights, alphabet, half_length, eps
 
 
@@ -355,11 +388,15 @@ def check(weights: bytes, certificate: bytes, queries: Any = None) -> list[Leaf]
     tensors, alphabet, h, eps = read_weights(weights)
     told = json.loads(certificate, object_pairs_hook=unique)
     if told["weights"] != (found := hashlib.sha256(weights).hexdigest()):
-        raise ValueError(f"The certificate is for weights {told['weights']:.8}, not for {found:.8}.")
+        raise ValueError(
+            f"The certificate is for weights {told['weights']:.8}, not for {found:.8}."
+        )
     if extra := set(told["leaves"]) - {cell.name for cell in cells(h, alphabet)}:
         raise ValueError(f"The certificate cuts {min(extra)}, which is no cell.")
     model, judged = Model(tensors, h, eps), []
-    for (query, own), group in itertools.groupby(cells(h, alphabet), lambda cell: (cell.query, cell.own)):
+    for (query, own), group in itertools.groupby(
+        cells(h, alphabet), lambda cell: (cell.query, cell.own)
+    ):
         if queries is None or query in queries:
             table = model.attention(query, own)
             for cell in group:
@@ -387,7 +424,11 @@ def main(weights: Path, certificate: Path) -> None:
             counts[leaf.verdict.name] += size(leaf.box)
         sure = [leaf.verdict for leaf in found if leaf.verdict.name == "right"]
         least = [min((getattr(v, part) for v in sure), default=np.nan) for part in ("F", "margin")]
-        print(f"query {query}: {len(found)} leaves,", counts, "least F %.3g, margin %.3g nats" % tuple(least))
+        print(
+            f"query {query}: {len(found)} leaves,",
+            counts,
+            "least F %.3g, margin %.3g nats" % tuple(least),
+        )
     print("wrong somewhere:", wrong_strings(judged))
 
 
