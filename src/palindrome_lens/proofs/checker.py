@@ -2,11 +2,12 @@
 
     python -m palindrome_lens.proofs.checker WEIGHTS CERTIFICATE
 
-Strings are ``<abc|cba>``; the model has one layer, one head, ReLU and LayerNorm. A *cell* is a query
-with the letters that it reads and must answer. This file alone knows the list of cells; the
-certificate cuts some into *leaves*, boxes of one set of letters (a bit mask) for each slot. Proved is
-what the real-valued function of the stored float64 weights answers on each leaf. The names are those
-of the book's chapter on the proof. Trusted: IEEE 754, NumPy's products, mpmath's exp, these lines.
+Strings are ``<abc|cba>``; the model has one layer, one head, ReLU and LayerNorm. A *cell* is a
+query with the letters that it reads and must answer. This file alone knows the list of cells; a
+certificate cuts some of them into *leaves*, boxes of one set of letters (a bit mask) for each slot:
+``{"weights": SHA-256, "leaves": {"QUERY:LETTERS": [[MASK, ...], ...]}}``. Proved is what the real
+function of the stored float64 weights answers on each leaf. Names are those of the book's chapter
+on the proof. Trusted: IEEE 754, NumPy's products, mpmath's exp, and these lines.
 """
 
 import hashlib
@@ -20,16 +21,17 @@ from typing import Any, NamedTuple
 import mpmath
 import numpy as np
 
-ENUMERABLE = 1_000_000
 U, TINY = 2.0**-53, 1e-300  # unit roundoff; more than underflow can lose in any step
-GREEK = {"v": "tokens", "n": "positions", "d": "d_model", "k": "d_head", "m": "d_mlp"}
-ATTENTION = {f"layers.0.attn.{name}": ("kd", "k") for name in "qkv"}
-PARTS = ATTENTION | {"layers.0.attn.o": ("dk", "d"), "layers.0.mlp.fc_in": ("md", "m")}
-PARTS |= {name: ("d", "d") for name in ("layers.0.ln1", "layers.0.ln2", "ln_out")}
-PARTS |= {"layers.0.mlp.fc_out": ("dm", "d"), "tok_embed": ("vd",), "pos": ("nd",), "head": ("vd",)}
-SHAPES = {
-    f"{part}.{kind}": s for part, own in PARTS.items() for kind, s in zip(("weight", "bias"), own)
-}
+ENUMERABLE = 1_000_000  # wrong strings that are listed, so that none is counted twice
+PARTS = {f"layers.0.attn.{name}": ("kd", "k") for name in "qkv"} | {
+    "layers.0.attn.o": ("dk", "d"),
+    "layers.0.mlp.fc_in": ("md", "m"),
+    "layers.0.mlp.fc_out": ("dm", "d"),
+    **{name: ("d", "d") for name in ("layers.0.ln1", "layers.0.ln2", "ln_out")},
+    **{"tok_embed": ("vd",), "pos": ("nd",), "head": ("vd",)},
+}  # shapes of weight and bias: d, k, m as d_model, d_head, d_mlp, v tokens, n positions
+BOTH = ("weight", "bias")
+SHAPES = {f"{part}.{kind}": s for part, own in PARTS.items() for kind, s in zip(BOTH, own)}
 
 
 def up(radius: Any) -> Any:
@@ -38,7 +40,7 @@ def up(radius: Any) -> Any:
 
 
 class Ball(NamedTuple):
-    """All numbers within ``rad`` of ``mid``; each operation adds its rounding (Higham 2002, ch. 3)."""
+    """All numbers within ``rad`` of ``mid``; operations add their rounding (Higham 2002, ch. 3)."""
 
     mid: Any
     rad: Any
@@ -145,7 +147,7 @@ class Model:
 
 
 def highest(table: Ball, lines: Ball) -> Any:
-    """Above c.x for each line c and all x = N / D: c.N - lambda D <= e gives c.x <= lambda + e / D."""
+    """Above c.x, for lines c and all x = N / D: c.N - lambda D <= e gives c.x <= lambda + e / D."""
     N, D = table.at(..., slice(-1)) @ lines, table.at(..., slice(-1, None))
     guess = N.mid.mean(1).sum(0) / D.mid.mean(1).sum(0)
     for _ in range(6):  # Dinkelbach (1967) approaches the best lambda; the bound holds for any
@@ -164,7 +166,7 @@ def ranges(table: Ball, *lines: Ball) -> list[Ball]:
 
 
 def pairwise(form: Any, slots: int) -> Any:
-    """What a quadratic form of the sums over slots can be, by slot and letter, from pairs of slots."""
+    """By slot, letter and slot: the most that the two can add to a quadratic form of sums."""
     form, own = form.reshape(slots, -1, slots, len(form) // slots), np.arange(slots)
     largest = form.max(-1)
     largest[own, :, own] = np.einsum("slsl->sl", form)  # one slot holds one letter
@@ -182,8 +184,8 @@ def curvature(table: Ball, s0: Ball, slope: Ball) -> Any:
     rows = Ball(*(part.reshape(-1, width) for part in table))
     N, D, d = rows.at(..., slice(-1)), rows.at(..., slice(-1, None)), Ball.of(width - 1.0)
     a, least = N @ slope, total(Ball.of(D.lo.reshape(slots, -1).min(1)))
-    l, minus_a = a + s0 * D, Ball(-a.mid, a.rad)
-    cross, square = l.mid @ D.mid.T, D.mid @ D.mid.T
+    line, minus_a = a + s0 * D, Ball(-a.mid, a.rad)
+    cross, square = line.mid @ D.mid.T, D.mid @ D.mid.T
     flat = N.mid @ N.mid.T / d.mid - a.mid @ a.mid.T
     below, above, guess = 0.0, np.nan, 0.0
     for _ in range(12):  # any rho gives a bound
@@ -193,14 +195,14 @@ def curvature(table: Ball, s0: Ball, slope: Ball) -> Any:
         above = guess if e <= 0 else np.fmin(above, guess + np.sqrt(e) / least.mid[0])
         guess = (below + above) / 2
     rho = Ball.of(above)
-    last = Ball.of(-above) * (l + rho * D)
-    form = join(N, a, l, D) @ join(N / d, minus_a, Ball.of(-above) * D, last).T
+    last = Ball.of(-above) * (line + rho * D)
+    form = join(N, a, line, D) @ join(N / d, minus_a, Ball.of(-above) * D, last).T
     e = total(Ball.of(pairwise(form.hi, slots))).hi.max((1, 2))
     return (rho + Ball.of(np.maximum(total(Ball.of(e)).hi, TINY)).sqrt() / least).hi
 
 
 def around(table: Ball) -> tuple[Ball, Ball]:
-    """A centre x0, any will do, and the table of delta = x - x0; sums over slots stay what they are."""
+    """A centre x0, any will do, and the table of delta = x - x0; no sum over slots changes."""
     centre, d = table.mid.mean(1).sum(0), table.mid.shape[-1] - 1
     x0 = Ball.of(centre[:-1] / centre[-1])
     table = table @ Ball.of(np.vstack([np.eye(d, d + 1), np.append(-x0.mid, 1.0)]))  # N - x0 D, D
@@ -305,13 +307,10 @@ def leaves(cell: Cell, boxes: list[list[int]]) -> list[list[int]]:
         if any(mask & ~root for mask, root in zip(box, cell.root)):
             raise ValueError(f"A leaf of the cell {cell.name} reaches outside the cell.")
     masks = np.array(boxes)
-    for i in range(len(boxes)):
-        if not ((masks[i] & masks[i + 1 :]) == 0).any(1).all():
-            raise ValueError(f"Two leaves of the cell {cell.name} overlap.")
-    if (found := sum(map(size, boxes))) != size(cell.root):
-        raise ValueError(
-            f"The leaves of the cell {cell.name} hold {found:,} strings of {size(cell.root):,}."
-        )
+    if not all(((masks[i] & masks[:i]) == 0).any(1).all() for i in range(len(masks))):
+        raise ValueError(f"Two leaves of the cell {cell.name} overlap.")
+    if (found := sum(map(size, boxes))) != (whole := size(cell.root)):
+        raise ValueError(f"The leaves of the cell {cell.name} hold {found:,} of {whole:,} strings.")
     return boxes
 
 
@@ -327,48 +326,47 @@ def select(table: Ball, box: list[int]) -> Ball:
     return table.at(np.arange(len(sets))[:, None], rows)
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("A name stands twice in a file.")
-    return dict(pairs)
+def parsed(data: bytes, what: str) -> Any:
+    """JSON in which no name stands twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(f"In {what} a name stands twice.")
+        return dict(pairs)
+
+    try:
+        return json.loads(data, object_pairs_hook=unique)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError(f"In {what} something is missing or damaged.") from None
 
 
 def read_weights(data: bytes) -> tuple[dict[str, Any], str, int, float]:
     """A safetensors file: 8 bytes that count the header's, the header as JSON, then the numbers."""
     begin = end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:begin], object_pairs_hook=unique)
+    header = parsed(data[8:begin], "the header of the weights")
     about = header.pop("__metadata__")
-    alphabet, half_length, eps = about["alphabet"], int(about["half_length"]), float(about["eps"])
-    sizes, weights = {"v": len(alphabet) + 3, "n": 2 * half_length + 3}, {}
+    alphabet, h, eps = about["alphabet"], int(about["half_length"]), float(about["eps"])
+    if about["n_heads"] != "1" or about["act_fn"] != "relu" or not 0 < eps < math.inf:
+        raise ValueError("The proof is for one head, ReLU, and a positive eps of LayerNorm.")
+    if type(alphabet) is not str or not 0 < len(alphabet) == len(set(alphabet)) or h < 1:
+        raise ValueError("The alphabet or the half-length in the weights cannot be.")
     if odd := sorted(set(header) ^ set(SHAPES)):
-        raise ValueError(
-            f"The proof is for one layer with LayerNorm and MLP; {odd[0]} is not as there."
-        )
-    if about["n_heads"] != "1" or about["act_fn"] != "relu" or len(set(alphabet)) < len(alphabet):
-        raise ValueError("The proof is for one head, ReLU, and letters that differ.")
+        raise ValueError(f"The proof is for one layer with MLP and LayerNorm; see {odd[0]}.")
+    sizes, weights = {"v": len(alphabet) + 3, "n": 2 * h + 3}, {}
     for name in sorted(header, key=lambda name: header[name]["data_offsets"]):
         dtype, shape, (first, last) = (header[name][k] for k in ("dtype", "shape", "data_offsets"))
-        if any(
-            sizes.setdefault(*pair) != pair[1] for pair in zip(SHAPES[name], shape, strict=True)
-        ):
-            raise ValueError(
-                f"The tensor {name} has the shape {shape}, which does not fit the others."
-            )
+        own = zip(SHAPES[name], shape, strict=True)
+        if not all(type(n) is int and 0 < n == sizes.setdefault(kind, n) for kind, n in own):
+            raise ValueError(f"The shape {shape} of {name} does not fit the other tensors.")
         if dtype != "F64" or first != end - begin or last != first + 8 * math.prod(shape):
-            raise ValueError(
-                f"The numbers of {name} are not float64, or overlap others, or leave a gap."
-            )
+            raise ValueError(f"{name} is not float64, overlaps another tensor, or leaves a gap.")
         end = begin + last
-        weights[name] = np.frombuffer(data[begin + first : end], "<f8").reshape(shape)
+        weights[name] = np.frombuffer(data[:end], "<f8", offset=begin + first).reshape(shape)
         if not np.isfinite(weights[name]).all():
             raise ValueError(f"The tensor {name} holds what is not a finite number.")
     if end != len(data):
-        raise ValueError(f"The file of weights has {len(data):,} bytes, not {end:,}.")
-    if not (0 < eps < math.inf and half_length > 0):
-        raise ValueError(
-            f"The eps of LayerNorm is {eps} and the half-length {half_length}; both must be above 0."
-        )
-    return weights, alphabet, half_length, eps
+        raise ValueError(f"The file of weights has {len(data):,} bytes instead of {end:,}.")
+    return weights, alphabet, h, eps
 
 
 class Leaf(NamedTuple):
@@ -385,52 +383,54 @@ def check(weights: bytes, certificate: bytes, queries: Any = None) -> list[Leaf]
     Raises:
         ValueError: what is wrong with a file, in one sentence.
     """
-    tensors, alphabet, h, eps = read_weights(weights)
-    told = json.loads(certificate, object_pairs_hook=unique)
-    if told["weights"] != (found := hashlib.sha256(weights).hexdigest()):
-        raise ValueError(
-            f"The certificate is for weights {told['weights']:.8}, not for {found:.8}."
+    try:
+        (tensors, alphabet, h, eps), told = (
+            read_weights(weights),
+            parsed(certificate, "the certificate"),
         )
-    if extra := set(told["leaves"]) - {cell.name for cell in cells(h, alphabet)}:
+        made_for, boxes_of = told["weights"], dict(told["leaves"])
+    except (KeyError, TypeError, AttributeError, OverflowError):
+        raise ValueError("In one of the files something is missing or damaged.") from None
+    if made_for != hashlib.sha256(weights).hexdigest():
+        raise ValueError("The certificate is for other weights than these.")
+    every = [cell for cell in cells(h, alphabet) if queries is None or cell.query in queries]
+    if extra := set(boxes_of) - {cell.name for cell in cells(h, alphabet)}:
         raise ValueError(f"The certificate cuts {min(extra)}, which is no cell.")
     model, judged = Model(tensors, h, eps), []
-    for (query, own), group in itertools.groupby(
-        cells(h, alphabet), lambda cell: (cell.query, cell.own)
-    ):
-        if queries is None or query in queries:
-            table = model.attention(query, own)
-            for cell in group:
-                for box in leaves(cell, told["leaves"].get(cell.name, [cell.root])):
-                    verdict = judge(model, select(table, box), cell.target)
-                    judged.append(Leaf(query, box, verdict))
+    for (query, own), group in itertools.groupby(every, lambda cell: (cell.query, cell.own)):
+        table = model.attention(query, own)
+        for cell in group:
+            for box in leaves(cell, boxes_of.get(cell.name, [cell.root])):
+                verdict = judge(model, select(table, box), cell.target)
+                judged.append(Leaf(query, box, verdict))
     return judged
 
 
 def wrong_strings(judged: list[Leaf]) -> int | None:
-    """How many strings are wrong somewhere; None if they are too many to list."""
+    """How many strings are wrong at some query; None if they are too many to list."""
     boxes = [leaf.box for leaf in judged if leaf.verdict.name == "wrong"]
     if sum(map(size, boxes)) > ENUMERABLE:
         return None
-    return len({s for box in boxes for s in itertools.product(*map(letters_of, box))})
+    return len({string for box in boxes for string in itertools.product(*map(letters_of, box))})
 
 
-def main(weights: Path, certificate: Path) -> None:
+def main(weights: str, certificate: str) -> None:
     with np.errstate(all="ignore"):
-        judged = check(weights.read_bytes(), certificate.read_bytes())
+        judged = check(Path(weights).read_bytes(), Path(certificate).read_bytes())
     for query, group in itertools.groupby(judged, lambda leaf: leaf.query):
-        found = list(group)
-        counts = {name: 0 for name in ("right", "wrong", "open")}
+        found, counts = list(group), dict.fromkeys(("right", "wrong", "open"), 0)
         for leaf in found:
             counts[leaf.verdict.name] += size(leaf.box)
-        sure = [leaf.verdict for leaf in found if leaf.verdict.name == "right"]
-        least = [min((getattr(v, part) for v in sure), default=np.nan) for part in ("F", "margin")]
-        print(
-            f"query {query}: {len(found)} leaves,",
-            counts,
-            "least F %.3g, margin %.3g nats" % tuple(least),
-        )
-    print("wrong somewhere:", wrong_strings(judged))
+        said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        right = [leaf.verdict for leaf in found if leaf.verdict.name == "right"]
+        least = [min((verdict[k] for verdict in right), default=math.nan) for k in (1, 2)]
+        print(f"query {query}, {len(found)} leaves: {said}; ", end="")
+        print(f"F at least {least[0]:.4g}, margin at least {least[1]:.4g} nats where right")
+    print(f"strings that are wrong at some query: {wrong_strings(judged)}")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
