@@ -188,7 +188,7 @@ def curvature(table: Ball, s0: Ball, slope: Ball) -> Any:
     cross, square = line.mid @ D.mid.T, D.mid @ D.mid.T
     flat = N.mid @ N.mid.T / d.mid - a.mid @ a.mid.T
     below, above, guess = 0.0, np.nan, 0.0
-    for _ in range(12):  # any rho gives a bound
+    for _ in range(8):  # any rho gives a bound
         form = flat - guess * (cross + cross.T + guess * square)
         e = pairwise(form, slots).sum(-1).max(1).sum()
         below = below if e <= 0 else guess
@@ -319,11 +319,15 @@ def letters_of(mask: int) -> list[int]:
 
 
 def select(table: Ball, box: list[int]) -> Ball:
-    """The rows of a box; a slot with fewer letters than another repeats its first."""
-    sets = [[0], *map(letters_of, box)]
-    longest = max(map(len, sets))
-    rows = np.array([own + own[:1] * (longest - len(own)) for own in sets])
-    return table.at(np.arange(len(sets))[:, None], rows)
+    """The rows of a box: single letters join the fixed keys, and shorter sets repeat a letter."""
+    sets = {slot: letters_of(mask) for slot, mask in enumerate(box, 1)}
+    single = [slot for slot in sets if len(sets[slot]) == 1]
+    fixed = table.at([0, *single], [0, *(sets.pop(slot)[0] for slot in single)])
+    longest = max(map(len, sets.values()), default=1)
+    rows = np.array([own + own[:1] * (longest - len(own)) for own in sets.values()], dtype=int)
+    slots = table.at(np.array([*sets], dtype=int)[:, None], rows.reshape(-1, longest))
+    first = (np.broadcast_to(part, (1, longest, part.shape[1])) for part in total(fixed.T).T)
+    return Ball(*map(np.concatenate, zip(first, slots)))
 
 
 def parsed(data: bytes, what: str) -> Any:

@@ -1,15 +1,12 @@
-"""The models that are proved: how they are trained, and the file that the checker reads."""
+"""The models that are proved, and how they are trained."""
 
 import random
 from typing import Literal
 
-import torch
-from safetensors.torch import save
 from torch import nn
 
 from palindrome_lens import artifacts, training
 from palindrome_lens.model import ModelConfig, init_model
-from palindrome_lens.proofs.checker import read_weights
 from palindrome_lens.task import Split, Task
 from palindrome_lens.training import Recipe
 
@@ -21,8 +18,6 @@ DRAWN = 100_000
 """Strings that are drawn uniformly, a tenth of them for testing."""
 FEW_LETTERS = 0.6
 """Strings of few letters in the kind "mixed", as a multiple of the uniform ones in training."""
-EPS = 1e-5
-"""What every LayerNorm adds to the variance: PyTorch's default, which the models are built with."""
 
 
 def few_letter_strings(task: Task, n: int, seed: int) -> list[str]:
@@ -65,37 +60,3 @@ def trained(kind: Kind, seed: int, task: Task = TASK) -> nn.Module:
     model = init_model(config, task)
     model.load_state_dict(artifacts.find_or_make("proof", made_from, __name__, make))
     return model.eval()
-
-
-def exported(model: nn.Module, task: Task, n_heads: int = 1) -> bytes:
-    """A model as the file that the checker reads: float64, with what shapes do not say.
-
-    Models are those of :func:`init_model`, with ReLU and LayerNorm.
-    """
-    weights = {name: w.detach().to(torch.float64) for name, w in model.state_dict().items()}
-    about = {
-        "alphabet": task.alphabet,
-        "half_length": str(task.half_length),
-        "eps": repr(EPS),
-        "n_heads": str(n_heads),
-        "act_fn": "relu",
-    }
-    return save({name: w.contiguous() for name, w in weights.items()}, metadata=about)
-
-
-def loaded(weights: bytes) -> tuple[Task, nn.Module]:
-    """The task and the model of a file that :func:`exported` made.
-
-    Raises:
-        ValueError: the file is none that the checker takes.
-    """
-    tensors, alphabet, half_length, _ = read_weights(weights)
-    task = Task(alphabet=alphabet, half_length=half_length)
-    sizes = {
-        "d_model": tensors["tok_embed.weight"].shape[1],
-        "d_head": tensors["layers.0.attn.q.weight"].shape[0],
-        "d_mlp": tensors["layers.0.mlp.fc_in.weight"].shape[0],
-    }
-    model = init_model(ModelConfig(**sizes), task)
-    model.load_state_dict({name: torch.tensor(value) for name, value in tensors.items()})
-    return task, model.eval()

@@ -15,8 +15,9 @@ import torch
 
 from palindrome_lens.proofs import checker
 from palindrome_lens.proofs.checker import Leaf
+from palindrome_lens.proofs.files import exported
 from palindrome_lens.proofs.margins import lowest, margins
-from palindrome_lens.proofs.models import TASK, Kind, exported, few_letter_strings, trained
+from palindrome_lens.proofs.models import TASK, Kind, few_letter_strings, trained
 from palindrome_lens.proofs.search import search
 from palindrome_lens.tokenizer import encode
 
