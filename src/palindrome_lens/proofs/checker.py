@@ -330,7 +330,7 @@ def select(table: Ball, box: list[int]) -> Ball:
     return Ball(*map(np.concatenate, zip(first, slots)))
 
 
-def parsed(data: bytes, what: str) -> Any:
+def parsed(data: bytes | str, what: str) -> Any:
     """JSON in which no name stands twice."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -348,23 +348,30 @@ def read_weights(data: bytes) -> tuple[dict[str, Any], str, int, float]:
     """A safetensors file: 8 bytes that count the header's, the header as JSON, then the numbers."""
     begin = end = 8 + int.from_bytes(data[:8], "little")
     header = parsed(data[8:begin], "the header of the weights")
-    about = header.pop("__metadata__")
-    alphabet, h, eps = about["alphabet"], int(about["half_length"]), float(about["eps"])
-    if about["n_heads"] != "1" or about["act_fn"] != "relu" or not 0 < eps < math.inf:
+    about = parsed(header.pop("__metadata__")["model"], "the description of the model")
+    alphabet, h, eps = about["alphabet"], about["half_length"], float(about["eps"])
+    if about["n_heads"] != 1 or about["act_fn"] != "relu" or not 0 < eps < math.inf:
         raise ValueError("The proof is for one head, ReLU, and a positive eps of LayerNorm.")
-    if type(alphabet) is not str or not 0 < len(alphabet) == len(set(alphabet)) or h < 1:
+    if (
+        type(h) is not int
+        or type(alphabet) is not str
+        or not 0 < len(alphabet) == len(set(alphabet))
+        or not h > 0
+    ):
         raise ValueError("The alphabet or the half-length in the weights cannot be.")
     if odd := sorted(set(header) ^ set(SHAPES)):
         raise ValueError(f"The proof is for one layer with MLP and LayerNorm; see {odd[0]}.")
     sizes, weights = {"v": len(alphabet) + 3, "n": 2 * h + 3}, {}
     for name in sorted(header, key=lambda name: header[name]["data_offsets"]):
         dtype, shape, (first, last) = (header[name][k] for k in ("dtype", "shape", "data_offsets"))
-        own = zip(SHAPES[name], shape, strict=True)
-        if not all(type(n) is int and 0 < n == sizes.setdefault(kind, n) for kind, n in own):
+        own = zip(SHAPES[name], shape)
+        fits = (type(n) is int and 0 < n == sizes.setdefault(kind, n) for kind, n in own)
+        if len(shape) != len(SHAPES[name]) or not all(fits):
             raise ValueError(f"The shape {shape} of {name} does not fit the other tensors.")
         if dtype != "F64" or first != end - begin or last != first + 8 * math.prod(shape):
             raise ValueError(f"{name} is not float64, overlaps another tensor, or leaves a gap.")
-        end = begin + last
+        if (end := begin + last) > len(data):
+            raise ValueError(f"The weights are cut off: {name} is missing or damaged.")
         weights[name] = np.frombuffer(data[:end], "<f8", offset=begin + first).reshape(shape)
         if not np.isfinite(weights[name]).all():
             raise ValueError(f"The tensor {name} holds what is not a finite number.")

@@ -1,5 +1,7 @@
 """Models as the files that the checker reads."""
 
+import json
+
 import torch
 from safetensors.torch import save
 from torch import nn
@@ -15,17 +17,22 @@ EPS = 1e-5
 def exported(model: nn.Module, task: Task, n_heads: int = 1) -> bytes:
     """A model as the file that the checker reads: float64, with what shapes do not say.
 
-    Models are those of :func:`init_model`, with ReLU and LayerNorm.
+    Models are those of :func:`init_model`, with ReLU and LayerNorm, with hooks or without.
     """
-    weights = {name: w.detach().to(torch.float64) for name, w in model.state_dict().items()}
+    weights = {
+        name.replace("._original_component", ""): weight.detach().to(torch.float64)
+        for name, weight in model.named_parameters()
+    }
     about = {
         "alphabet": task.alphabet,
-        "half_length": str(task.half_length),
-        "eps": repr(EPS),
-        "n_heads": str(n_heads),
+        "half_length": task.half_length,
+        "eps": EPS,
+        "n_heads": n_heads,
         "act_fn": "relu",
     }
-    return save({name: w.contiguous() for name, w in weights.items()}, metadata=about)
+    # One entry: several would be written in any order.
+    metadata = {"model": json.dumps(about)}
+    return save({name: w.contiguous() for name, w in weights.items()}, metadata=metadata)
 
 
 def loaded(weights: bytes) -> tuple[Task, nn.Module]:

@@ -7,6 +7,7 @@ nothing that it finds is rejected where sums are rounded in another order.
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -87,19 +88,21 @@ class Found(NamedTuple):
     """Queries and boxes that could be proved neither right nor wrong."""
 
 
-def search(weights: bytes, limit: int = 100_000) -> Found:
+def search(weights: bytes, limit: int = 100_000, queries: Iterable[int] | None = None) -> Found:
     """Look for a certificate of a model.
 
     Args:
         weights: a safetensors file as :func:`checker.read_weights` expects it.
         limit: of boxes judged in one cell.
+        queries: those whose cells are cut; all of them unless said.
 
     Raises:
         ValueError: the file holds no model that the checker knows.
     """
     tensors, alphabet, half_length, eps = checker.read_weights(weights)
     model, leaves, open_boxes, tried = Model(tensors, half_length, eps), {}, [], 0
-    cells = checker.cells(half_length, alphabet)
+    every, chosen = checker.cells(half_length, alphabet), queries and set(queries)
+    cells = [cell for cell in every if chosen is None or cell.query in chosen]
     with np.errstate(all="ignore"):
         for (query, own), group in itertools.groupby(cells, lambda cell: (cell.query, cell.own)):
             table = model.attention(query, own)
