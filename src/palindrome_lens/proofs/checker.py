@@ -388,8 +388,8 @@ class Leaf(NamedTuple):
     verdict: Verdict
 
 
-def check(weights: bytes, certificate: bytes, queries: Any = None) -> list[Leaf]:
-    """All leaves of all cells, of the given queries alone if there are any given.
+def check(weights: bytes, certificate: bytes, part: Any = None) -> list[Leaf]:
+    """All leaves of all cells; of a part of them, if queries or names of cells are given.
 
     Raises:
         ValueError: what is wrong with a file, in one sentence.
@@ -404,7 +404,9 @@ def check(weights: bytes, certificate: bytes, queries: Any = None) -> list[Leaf]
         raise ValueError("In one of the files something is missing or damaged.") from None
     if made_for != hashlib.sha256(weights).hexdigest():
         raise ValueError("The certificate is for other weights than these.")
-    every = [cell for cell in cells(h, alphabet) if queries is None or cell.query in queries]
+    every = [
+        cell for cell in cells(h, alphabet) if part is None or {cell.query, cell.name} & {*part}
+    ]
     if extra := set(boxes_of) - {cell.name for cell in cells(h, alphabet)}:
         raise ValueError(f"The certificate cuts {min(extra)}, which is no cell.")
     model, judged = Model(tensors, h, eps), []

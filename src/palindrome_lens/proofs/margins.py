@@ -39,7 +39,7 @@ class Lowest(NamedTuple):
     """In nats; a bound from above on the least margin of all strings."""
 
 
-def lowest(model: nn.Module, task: Task, starts: int = 40, seed: int = 0) -> list[Lowest]:
+def lowest(model: nn.Module, task: Task, starts: int = 16, seed: int = 0) -> list[Lowest]:
     """For each query the lowest margin that is reached by changing one letter at a time.
 
     Half of the starts are uniform strings, half strings of few letters. Every slot is tried with
