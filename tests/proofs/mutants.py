@@ -7,7 +7,7 @@ MUTANTS: dict[str, tuple[tuple[str, str], ...]] = {
     'the least is the greatest': (('Ball.between(-highest(table, Ball.of(0.0) - every), ', 'Ball.between(highest(table, every), '),),
     'sigma is linear': (('rho = Ball.between(np.zeros(1), np.where(', 'rho = Ball.between(np.zeros(1), 0 * np.where('),),
     'rho without pairs': (('largest = form.max(-1)', 'largest = 0 * form.max(-1)'),),
-    'pairs with the fixed keys once': (('largest[1:, :, 0] *= 2', 'largest[1:, :, 0] *= 1'),),
+    'no pairs with the fixed keys': (ROUGH, ('largest[1:, :, 0] *= 2', 'largest[1:, :, 0] *= 0'),),
     'rho is a bit lower': (('return (rho + Ball.of(np.maximum(', 'return (rho * Ball.of(0.5) + Ball.of(0.0) * Ball.of(np.maximum('),),
     'the chord is too low': (('np.maximum(*ends), Ball', '0 * np.maximum(*ends), Ball'),),
     'the bias of a neuron without sigma': (('x0 @ model.A + model.b * s0', 'x0 @ model.A + model.b'),),
