@@ -54,10 +54,17 @@ class Ball(NamedTuple):
         mid = lo / 2 + hi / 2
         return Ball(mid, up(np.maximum(hi - mid, mid - lo)))
 
-    lo = property(lambda self: np.nextafter(self.mid - self.rad, -np.inf))
-    hi = property(lambda self: np.nextafter(self.mid + self.rad, np.inf))
+    @property
+    def lo(self) -> Any:
+        return np.nextafter(self.mid - self.rad, -np.inf)
 
-    T = property(lambda self: Ball(self.mid.T, self.rad.T))
+    @property
+    def hi(self) -> Any:
+        return np.nextafter(self.mid + self.rad, np.inf)
+
+    @property
+    def T(self) -> "Ball":
+        return Ball(self.mid.T, self.rad.T)
 
     def at(self, *key: Any) -> "Ball":
         return Ball(self.mid[key], self.rad[key])
