@@ -12,7 +12,7 @@ import torch
 from palindrome_lens.proofs import checker, results
 from palindrome_lens.proofs.files import loaded
 from palindrome_lens.proofs.margins import margins
-from palindrome_lens.proofs.models import Kind
+from palindrome_lens.proofs.models import TASK, Kind
 from palindrome_lens.tokenizer import encode
 
 CHAPTER = Path(__file__).parents[2] / "notebooks" / "20_proof.md"
@@ -29,30 +29,30 @@ def test_every_model_has_a_result_and_every_cell_a_verdict() -> None:
     assert tuple(CASES) == results.MODELS
     for found in results.read():
         for row in found["queries"]:
-            assert row["right"] + row["wrong"] + row["open"] == results.TASK.size
+            assert row["right"] + row["wrong"] + row["open"] == TASK.size
 
 
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_a_few_cells_are_proved_again(kind: Kind, seed: int) -> None:
     weights, certificate = results.files(kind, seed)
     (found,) = (row for row in results.read() if (row["kind"], row["seed"]) == (kind, seed))
-    cells = [*checker.cells(results.TASK.half_length, results.TASK.alphabet)]
+    cells = [*checker.cells(TASK.half_length, TASK.alphabet)]
     names = [cell.name for cell in random.Random(seed).sample(cells, 6)]
     with np.errstate(all="ignore"):
         leaves = checker.check(weights, certificate, names)
     least = {row["query"]: row["margin"] for row in found["queries"]}
     assert len({leaf.query for leaf in leaves}) > 1
     for leaf in leaves:
-        assert leaf.verdict.name == "right"
-        assert leaf.verdict.margin >= least[leaf.query] * (1 - 1e-6)
+        assert leaf.verdict.name == "right" or leaf.box in found["wrong_boxes"]
+        assert leaf.verdict.name == "wrong" or leaf.verdict.margin >= least[leaf.query] * (1 - 1e-6)
 
 
 def test_the_title_names_the_only_wrong_string() -> None:
-    (refuted,) = (found for found in results.read() if found["wrong_strings"])
+    refuted = results.read()[0]
     (box,) = refuted["wrong_boxes"]
     letters = [checker.letters_of(mask) for mask in box]
     assert checker.size(box) == refuted["wrong_strings"] == 1
-    string = "".join(results.TASK.alphabet[letter] for (letter,) in letters)
+    string = "".join(TASK.alphabet[letter] for (letter,) in letters)
     title = next(line for line in CHAPTER.read_text().splitlines() if line.startswith("# "))
     assert f"`{string}`" in title
     assert f"{refuted['tested']:,} tests" in title
@@ -66,6 +66,7 @@ def test_certified_margins_are_below_those_of_strings(kind: Kind, seed: int) -> 
     task, model = loaded(results.files(kind, seed)[0])
     certified = torch.tensor([row["margin"] for row in found["queries"]])
     sampled = margins(model, task, encode(task, task.sample(500, seed)))
+    # Drawn strings are right, each at every query, so the certified margins hold for them.
     assert (sampled >= certified).all()
     for low, row in zip(found["lowest"], found["queries"], strict=True):
         own = margins(model, task, encode(task, [low["string"]]))[0, low["query"] - 8]

@@ -1,7 +1,7 @@
 """The models that are proved, and how they are trained."""
 
 import random
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from palindrome_lens.training import Recipe
 Kind = Literal["uniform", "repaired"]
 """Trained on strings drawn uniformly; the same, trained further with strings of few letters too."""
 TASK = Task(half_length=8)
-SHAPE = {"d_model": 32, "d_head": 32, "d_mlp": 128}
+SHAPE: dict[str, Any] = {"d_model": 32, "d_head": 32, "d_mlp": 128}
 DRAWN = 100_000
 """Strings that are drawn uniformly, a tenth of them for testing."""
 REPAIR = Recipe(steps=150, lr=2e-3, warmup=1)
