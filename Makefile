@@ -24,7 +24,7 @@ SAELENS_INSTALLED := $(SAELENS)/installed-$(shell cat $(SAELENS_PINS) | cksum | 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help doctor book same again pdf links test lab variants refresh check format matrix letters dictionaries leaderboard saelens profile bench shots lock clean
+.PHONY: help doctor book same again pdf links test lab variants refresh check format matrix letters proof dictionaries leaderboard saelens profile bench shots lock clean
 
 help:
 	@echo 'make TARGET, where TARGET is one of:'
@@ -80,6 +80,9 @@ matrix: $(INSTALLED)/test-$(MADE_FROM) ## run the tests as on three kinds of CPU
 
 letters: $(INSTALLED)/book-$(MADE_FROM) ## train and test every model with withheld letters, and write their table
 	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.circuits.threshold
+
+proof: $(INSTALLED)/book-$(MADE_FROM) ## train, prove or refute, and check the models of the chapter on the proof, and write the result
+	@OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.proofs.results
 
 dictionaries: $(INSTALLED)/book-$(MADE_FROM) ## train and test the dictionaries of several transformers and seeds, and write their tables
 	@for each in repeats kinds verdicts; do OMP_NUM_THREADS=1 $(PY) -m palindrome_lens.dictionary.$$each || exit 1; done

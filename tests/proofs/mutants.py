@@ -1,0 +1,36 @@
+"""Changes of the checker's text that make its bound unsound, by what goes wrong."""
+
+GUESSED = ("for _ in range(6):", "for _ in range(0):")
+ROUGH = ("rho = Ball.of(above)", "above = 0.0\n    rho = Ball.of(above)")
+MUTANTS: dict[str, tuple[tuple[str, str], ...]] = {
+    'lambda is a bit lower': (('return (Ball.of(guess) + ', 'return (Ball.of(guess - 0.01) + '),),
+    'the least is the greatest': (('Ball.between(-highest(table, Ball.of(0.0) - every), ', 'Ball.between(highest(table, every), '),),
+    'sigma is linear': (('rho = Ball.between(np.zeros(1), np.where(', 'rho = Ball.between(np.zeros(1), 0 * np.where('),),
+    'rho without pairs': (('largest = form.max(-1)', 'largest = 0 * form.max(-1)'),),
+    'no pairs with the fixed keys': (ROUGH, ('largest[1:, :, 0] *= 2', 'largest[1:, :, 0] *= 0'),),
+    'rho is a bit lower': (('return (rho + Ball.of(np.maximum(', 'return (rho * Ball.of(0.5) + Ball.of(0.0) * Ball.of(np.maximum('),),
+    'the chord is too low': (('np.maximum(*ends), Ball', '0 * np.maximum(*ends), Ball'),),
+    'the bias of a neuron without sigma': (('x0 @ model.A + model.b * s0', 'x0 @ model.A + model.b'),),
+    'the slope of sigma is forgotten': (('C, z0 = model.A + slope * model.b', 'C, z0 = model.A + slope * model.b * Ball.of(0.0)'),),
+    'no product of the two slopes': (('F += by_slope * by_g + rho', 'F += rho'),),
+    'no term in rho': (('+ rho * (y0 + by_g + model.b @ kept)', '+ rho * (y0 + by_g + model.b @ kept) * Ball.of(0.0)'),),
+    'y of the centre': (('G = slope * y0 + g * s0', 'G = g * s0'),),
+    "sigma's slope at another length": (('slope = (x0 / (d * s0))', 'slope = (x0 / (d * s0 * Ball.of(0.5)))'),),
+    'no bias of the second layer': (('y0 = (x0 + model.b2) @ g', 'y0 = x0 @ g'),),
+    'the last bias is always good': (('F += (kappa - gain) * norms', 'F += Ball.of(0.0) * norms'),),
+    'the last bias twice': (('g = model.u.at(slice(None), [target]) - model.u.at(slice(None), rivals) + tilt * gain', 'g = model.u.at(slice(None), [target]) - model.u.at(slice(None), rivals) + tilt * gain * Ball.of(2.0)'),),
+    'the norms are the least': (('(Ball.of(sigma.hi) * most).hi', '(Ball.of(sigma.lo) * least).hi'),),
+    'no letter stands twice': (('slots = (ND.at(places) + seen)', 'slots = (ND.at(places))'),),
+    'no bar': (('* Ball.of(float(query > self.h))', '* Ball.of(0.0)'),),
+    'no fixed keys': (('fixed = ND.at(0, 0) +', 'fixed = ND.at(0, 0) * Ball.of(0.0) +'),),
+    'no direct path': (('ND = join((self.v.at(keys) + self.base.at(query, own)) * D, D)', 'ND = join(self.v.at(keys) * D, D)'),),
+    'scores are not scaled': (('q / Ball.of(q.mid.shape[-1]).sqrt()', 'q / Ball.of(1.0)'),),
+    'no eps': (('/ Ball.of(x.mid.shape[-1]) + eps).sqrt()', '/ Ball.of(x.mid.shape[-1]) + eps * Ball.of(9999.0)).sqrt()'),),
+    'a rival is left out': (('rivals = np.delete(np.arange(model.letters + 3), target)', 'rivals = np.delete(np.arange(model.letters + 2), min(target, model.letters + 1))'),),
+    'a guess of lambda without its excess': (GUESSED, ('/ least).hi\n\n\ndef ranges', '* Ball.of(0.0)).hi\n\n\ndef ranges'),),
+    'a guess of lambda with the least excess': (GUESSED, ('(N - Ball.of(guess) * D).hi.max(1)', '(N - Ball.of(guess) * D).hi.min(1)'),),
+    'a guess of rho without delta.delta': (ROUGH, ('N / d, minus_a', 'N / d * Ball.of(0.0), minus_a'),),
+    'the fixed keys get more than slots lose': (('Ball.of(base[:, None]) + fixed', 'Ball.of(base[:, None]) + fixed * Ball.of(1.1)'),),
+    'the lower line is above ReLU': (('return hi > -lo, chord', 'return 2.0 * (hi > -lo), chord'),),
+    'the lower line for all signs': (('np.where(w.mid < 0, chord[:, None]', 'np.where(w.mid < -np.inf, chord[:, None]'),),
+}  # fmt: skip
