@@ -57,6 +57,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "more images": {"n_images": 600, "iterations": 2},
     "other samples": {"probed_again": 0, "sampled_seeds": 1},
     "one seed": {"seeds": [4], "many_seeds": [4], "n_seeds": 1, "sampled_seeds": 2},
+    "one query": {"checked_again": [17]},
+    "another query": {"checked_again": [10]},
+    "two queries": {"checked_again": [16, 17]},
     "small batches": {"sae_batch": 256},
     "large batches": {"sae_batch": 4096},
     "single precision": {"peers_precision": "float32"},
@@ -72,6 +75,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "05_mechanism": {"half_length": 2, "seeds": [0], "draws": 2, "random_sets": 1},
     "12_atoms": {"n_images": 256, "iterations": 1, "n_seeds": 1},
     "19_exchange": {"d_sae": 16, "k": 2, "steps": 5},
+    "20_proof": {"checked_again": [17]},
     "21_costs": {"sae_batch": 256},
 }
 """One small run of those notebooks that can be small; the others need the models of the book."""

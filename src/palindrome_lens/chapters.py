@@ -2,9 +2,10 @@
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from palindrome_lens.parameters import (
+    DistinctNumbers,
     Hook,
     OfAutoencoder,
     OfBook,
@@ -181,6 +182,19 @@ class Latents(OfBook):
     seed: Seed
     seeds: Seeds
     transformers: Seeds
+
+
+class Proof(Parameters):
+    """Behind the bar each query has cells enough for a slice."""
+
+    checked_again: DistinctNumbers
+
+    @field_validator("checked_again")
+    @classmethod
+    def _check_queries(cls, queries: list[int]) -> list[int]:
+        if unlike := [query for query in queries if not 9 <= query <= 17]:
+            raise ValueError(f"checked_again holds {unlike[0]}; queries go from 9 to 17.")
+        return queries
 
 
 class Costs(Parameters):

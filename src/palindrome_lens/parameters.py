@@ -27,6 +27,7 @@ def _distinct(numbers: list[int]) -> list[int]:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+DistinctNumbers = Annotated[list[int], Field(min_length=1), AfterValidator(_distinct)]
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=32), AfterValidator(_distinct)]
 Hook = Literal[
     "blocks.0.hook_attn_out",
