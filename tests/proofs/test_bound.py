@@ -68,6 +68,27 @@ def test_a_centre_off_the_hull_makes_the_bound_wide_but_not_wrong(offset: float)
     assert by_margin < SLACK
 
 
+def form_excess(module: Any) -> float:
+    """By how much a quadratic form of sums over slots exceeds its bound from pairs, at most."""
+    slots, letters = 4, 3
+    generator = np.random.default_rng(0)
+    above = []
+    for _ in range(20):
+        half = generator.normal(size=(slots, letters, slots, letters))
+        half[0], half[:, :, 0] = half[0, :1], half[:, :, 0, :1]  # the fixed keys are no letters
+        form = (half + half.transpose(2, 3, 0, 1)).reshape(slots * letters, -1)
+        rows = np.arange(slots) * letters + np.array([*np.ndindex(*[letters] * slots)])
+        values = form[rows[:, :, None], rows[:, None]].sum((1, 2))
+        above.append(values.max() - module.pairwise(form, slots).sum(-1).max(1).sum())
+    return float(max(above))
+
+
+def test_pairs_of_slots_bound_a_quadratic_form() -> None:
+    assert form_excess(checker) < SLACK
+    assert form_excess(variant(("largest[1:, :, 0] *= 2", "largest[1:, :, 0] *= 0"))) > 0.1
+    assert form_excess(variant(("largest[1:, :, 0] *= 2", "pass"))) > 0.1
+
+
 def test_a_verdict_is_never_wrong() -> None:
     verdicts = set()
     for seed in range(3):
