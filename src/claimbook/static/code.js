@@ -31,8 +31,8 @@
 
   // What the reader looks at stays where it is, though code opens above it.
   function inPlace(action) {
-    const parts = [...document.querySelectorAll(".bd-article section > :not(section)")];
-    const seen = parts.find((one) => one.getBoundingClientRect().bottom > 80);
+    const [seen] = [...document.querySelectorAll(".bd-article section > *")].filter(
+      (one) => one.getBoundingClientRect().bottom > 80);
     const before = seen && seen.getBoundingClientRect().top;
     action();
     if (seen) scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
