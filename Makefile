@@ -181,16 +181,15 @@ $(INSTALLED)/%-$(MADE_FROM): $(VENV)/created
 	@for path in $(VENV)/lib/python*/site-packages/_editable_impl_palindrome_lens.pth; do \
 	  echo ../../../../src > "$$path" || exit 1; done
 	@{ command -v npm > /dev/null && $(plotly_part); } || \
-	  echo 'npm brought no part of plotly.js; pages load the whole.'
+	  echo 'Without npm, pages load the whole of plotly.js.'
 	@touch $@
 endif
 
 # The part of plotly.js that draws plane axes, in the version of the Python package.
 define plotly_part
-version=$$($(PY) -c 'from plotly.offline import get_plotlyjs_version as version; print(version())' \
-    2> /dev/null) && \
-  rm -rf _build/npm && mkdir -p _build/npm $(VENV)/share && \
-  npm pack --silent --pack-destination _build/npm plotly.js-cartesian-dist-min@$$version > /dev/null && \
+rm -rf _build/npm && mkdir -p _build/npm $(VENV)/share && \
+  npm pack --silent --pack-destination _build/npm plotly.js-cartesian-dist-min@$$($(PY) -c \
+    'from plotly.offline import get_plotlyjs_version as version; print(version())') > /dev/null && \
   tar -xzf _build/npm/*.tgz -C _build/npm && \
   cp _build/npm/package/plotly-cartesian.min.js $(VENV)/share/
 endef
