@@ -180,16 +180,5 @@ $(INSTALLED)/%-$(MADE_FROM): $(VENV)/created
 	  --editable '.$(if $(filter book,$*),,[$*])'
 	@for path in $(VENV)/lib/python*/site-packages/_editable_impl_palindrome_lens.pth; do \
 	  echo ../../../../src > "$$path" || exit 1; done
-	@{ command -v npm > /dev/null && $(plotly_part); } || \
-	  echo 'Without npm, pages load the whole of plotly.js.'
 	@touch $@
 endif
-
-# The part of plotly.js that draws plane axes, in the version of the Python package.
-define plotly_part
-rm -rf _build/npm && mkdir -p _build/npm $(VENV)/share && \
-  npm pack --silent --pack-destination _build/npm plotly.js-cartesian-dist-min@$$($(PY) -c \
-    'from plotly.offline import get_plotlyjs_version as version; print(version())') > /dev/null && \
-  tar -xzf _build/npm/*.tgz -C _build/npm && \
-  cp _build/npm/package/plotly-cartesian.min.js $(VENV)/share/
-endef

@@ -169,19 +169,11 @@ def test_a_definition_stays_on_the_screen(opened: Any, mode: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_first_tap_explains_and_the_second_goes_to_the_glossary(
-    browser: Any, book: Path
-) -> None:
+def test_a_tap_goes_to_the_glossary(browser: Any, book: Path) -> None:
     context = browser.new_context(has_touch=True, viewport={"width": 390, "height": 844})
     page = context.new_page()
     page.goto((book / "notebooks/01_data.html").as_uri(), wait_until="domcontentloaded")
-    term = page.locator('.bd-article a[href*="#term-"]').first
-    term.tap()
-    assert "Tap the word again" in page.inner_text(BOX)
-    page.locator("h1").tap()
-    assert not page.is_visible(BOX), "a tap elsewhere puts it away"
-    term.tap()
-    term.tap()
+    page.locator('.bd-article a[href*="#term-"]').first.tap()
     page.wait_for_url("**/book/glossary.html#term-*")
     context.close()
 
@@ -201,115 +193,6 @@ def test_folded_code_says_what_it_holds(opened: Any) -> None:
     summary.locator("xpath=ancestor::summary").press("Enter")
     assert fold.locator("pre").is_visible()
     assert fold.get_by_text("Hide the code").is_visible()
-
-
-SWITCH = ".code-switch"
-
-
-@pytest.fixture
-def reader(browser: Any, book: Path) -> Iterator[Any]:
-    """A reader of whom the book remembers nothing yet: ``reader(name)`` opens a page."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-
-    def _open(name: str) -> Any:
-        page = context.new_page()
-        page.goto((book / name).as_uri())
-        return page
-
-    yield _open
-    context.close()
-
-
-def shown_code(page: Any) -> list[bool]:
-    """Of each cell outside solutions, whether its code is shown."""
-    cells = page.locator(".cell:not(.tag_solution) > details.above-input pre")
-    assert cells.count() > 5
-    return [cell.is_visible() for cell in cells.all()]
-
-
-def test_one_switch_shows_all_code_and_is_remembered(reader: Any) -> None:
-    page = reader("notebooks/03_attention.html")
-    assert not any(shown_code(page))
-    switch = page.get_by_role("switch", name="Show all code")
-    assert switch.get_attribute("aria-checked") == "false"
-    switch.press("Enter")
-    assert all(shown_code(page))
-    other = reader("notebooks/08_circuits.html")
-    assert all(shown_code(other))
-    other.get_by_role("switch").click()
-    assert not any(shown_code(other))
-    assert not any(shown_code(reader("notebooks/03_attention.html")))
-
-
-def test_what_is_read_stays_in_place_when_code_is_shown(reader: Any) -> None:
-    page = reader("notebooks/08_circuits.html")
-    heading = page.locator(".bd-article h2").nth(3)
-    heading.evaluate("one => scrollTo(0, one.getBoundingClientRect().top + scrollY - 150)")
-    page.get_by_role("switch").click()
-    assert all(shown_code(page))
-    assert 0 < heading.bounding_box()["y"] < 400
-
-
-def test_who_comes_by_the_way_of_practitioners_is_shown_code(reader: Any) -> None:
-    page = reader("book/index.html")
-    page.click("text=Read the weights")
-    assert all(shown_code(page))
-
-
-def test_on_paper_what_computes_is_shown(reader: Any) -> None:
-    page = reader("notebooks/03_attention.html")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    for cell in page.locator(".cell:not(.tag_solution):has(> details.above-input)").all():
-        draws = "tag_hide-input" in cell.get_attribute("class")
-        assert cell.locator("pre").first.is_visible() != draws
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert not any(shown_code(page))
-
-
-CUT_OFF = """() => [...document.querySelectorAll(".cell_input pre")]
-  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"""
-
-
-@pytest.mark.parametrize("name", [it for it in pages() if it.startswith("notebooks/")])
-def test_no_line_of_code_is_cut_off(opened: Any, name: str) -> None:
-    page = opened(name)
-    page.evaluate(UNFOLD)
-    assert page.evaluate(CUT_OFF) == []
-
-
-SMALLEST_PX = 12
-SMALL_TEXT = f"""() => {{
-  const small = new Set();
-  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {{
-    const {{ parentElement: one, data }} = texts.currentNode;
-    if (!data.trim() || one.closest("math, sup, sub, script, style") || !one.checkVisibility())
-      continue;
-    const scale = one.closest("svg") ? one.getScreenCTM().a : 1;
-    const size = parseFloat(getComputedStyle(one).fontSize) * scale;
-    if (size < {SMALLEST_PX} - 0.05) small.add(`${{size}} px: ${{one.outerHTML.slice(0, 90)}}`);
-  }}
-  return [...small];
-}}"""
-
-
-@pytest.mark.parametrize("name", pages())
-def test_no_text_is_too_small_on_a_phone(opened: Any, name: str) -> None:
-    page = opened(name, "phone")
-    page.evaluate(UNFOLD)
-    assert page.evaluate(SMALL_TEXT) == []
-
-
-def test_the_first_column_of_a_wide_table_stays_on_a_phone(opened: Any) -> None:
-    page = opened("notebooks/17_leaderboard.html", "phone")
-    page.wait_for_load_state("load")
-    wide = page.locator(".pst-scrollable-table-container[tabindex='0']").first
-    cell = wide.locator("tbody tr").first.locator("> *").first
-    before = cell.bounding_box()["x"]
-    wide.evaluate("one => { one.scrollLeft = 200; }")
-    assert wide.evaluate("one => one.scrollLeft") > 50
-    assert abs(cell.bounding_box()["x"] - before) < 2
-    assert "gradient" in wide.evaluate("one => getComputedStyle(one).backgroundImage")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from browser.visits import leaves
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 STATED = {one.id: one for one in claims.read(ROOT / "notebooks" / "claims.json")}
 FINDINGS = ("mechanism.right", "attribution.without-layer-norm", "leaderboard.above-untrained")
 MOST_CLICKS = 3
+FIRST_PAGE_MOST_BYTES = 300_000
 PATIENCE_MS = 30_000  # on a busy machine; says nothing about the page
 
 IN_VIEW = """element => {
@@ -108,6 +110,8 @@ def test_a_practitioner_gets_from_a_finding_to_its_code_in_three_clicks(
     reader.sees(finding.statement.replace("**", "").replace("`", ""), within=anchored(id))
     reader.click("this code", within=anchored(id))
     reader.looks_at(cell)
+    assert not reader.page.locator(f"{cell} .cell_input pre").first.is_visible()
+    reader.click("Show the code", within=cell)
     reader.sees(f'"{id}",', within=f"{cell} .cell_input")
     assert reader.clicks <= MOST_CLICKS
 
@@ -155,3 +159,18 @@ def test_the_first_screen_holds_question_picture_findings_and_where_to_start(
         reader.sees(who, within=".starts")
     label = reader.page.locator("svg.mirror").get_attribute("aria-label")
     assert all(STATED[f"attention.least-{query}"].text in label for query in (4, 5, 6))
+
+
+def test_the_first_page_is_light(opens: Callable[..., Reader], book: Path) -> None:
+    """What it loads beyond the styles, fonts and scripts that every page shares."""
+
+    def loaded(name: str) -> set[Path]:
+        page, files = opens("search.html").page, set()
+        page.on("request", lambda it: files.add(Path(urlsplit(it.url).path)))
+        page.goto((book / name).as_uri(), wait_until="load")
+        return {file for file in files if file.is_file()}
+
+    first = book / "book" / "index.html"
+    own = loaded("book/index.html") - loaded("book/bibliography.html")
+    assert first in own
+    assert sum(file.stat().st_size for file in own) < FIRST_PAGE_MOST_BYTES

@@ -1,7 +1,6 @@
 """What the book makes of figures, widgets, claims and formulas."""
 
 import json
-import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 from docutils import nodes
 from docutils.utils import new_document
 from docutils.utils.math import MathError
-from plotly.offline import get_plotlyjs_version
 from sphinx import addnodes
 
 from claimbook import mime
@@ -91,28 +89,6 @@ def test_nothing_in_a_figure_can_end_its_script_element() -> None:
 def test_a_figure_has_controls_and_is_a_group_and_not_one_picture(kind: str) -> None:
     html = renderers.figure_html(kind, '{"data": []}', "A matrix.")
     assert f'class="{kind}-figure" role="group" aria-label="A matrix."' in html
-
-
-@pytest.mark.parametrize(
-    ("layout", "room"),
-    [
-        ({}, "height: 420px"),
-        ({"height": 340}, "height: 340px"),
-        (
-            {"height": 480, "yaxis": {"scaleanchor": "x"}},
-            "max-height: 480px; aspect-ratio: 640 / 480",
-        ),
-    ],
-)
-def test_the_place_of_a_figure_is_kept(layout: dict[str, Any], room: str) -> None:
-    assert renderers.room_for(layout) == room
-    html = renderers.figure_html("plotly", "{}", "A line.", room)
-    assert f'<div class="figure-canvas" style="{room}"></div>' in html
-
-
-def test_the_script_that_draws_is_of_the_version_that_the_notebooks_write_for() -> None:
-    script = sphinx_ext.installed("plotly").read_text(encoding="utf-8")
-    assert re.search(rf"plotly\.js (\(cartesian - minified\) )?v{get_plotlyjs_version()}\n", script)
 
 
 def test_builders_without_scripts_get_the_words() -> None:

@@ -1,7 +1,6 @@
 """The box that says how to run a page again, and the files that it offers."""
 
 import json
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tiny_sphinx import CONF, Built, build_in, links, words
 
-from claimbook.markup import plain, reproduce
+from claimbook.markup import reproduce
 from claimbook.markup.exercises import BLANK
 from claimbook.markup.openings import TIMES
 
@@ -72,7 +71,6 @@ def box(built: Built, page: str) -> str:
 
 def test_the_box_says_how_to_run_the_page_again(built: Built) -> None:
     said = words(box(built, "notebooks/01_data"))
-    assert "python3 -m venv .venv .venv/bin/pip install --constraint requirements.lock" in said
     assert ".venv/bin/python -m claimbook execute --all 01_data" in said
     other = ".venv/bin/papermill notebooks/01_data.ipynb mine.ipynb -p half_length 3 -p name 'a b'"
     assert other in said
@@ -109,78 +107,6 @@ def test_the_notebook_its_text_and_its_exercises_are_offered(built: Built) -> No
     assert "26**3" not in str(exercises)
     assert exercises.cells[2].source == BLANK
     assert "How many?" in exercises.cells[1].source
-
-
-ROLES: dict[str, Callable[[str], str]] = {
-    "doc": lambda name: f"title of {name}",
-    "numref": lambda name: f"Fig. {len(name)}",
-    "glue:text": {"n": "17,576"}.__getitem__,
-}
-MYST = """(here)=
-# The data
-
-```{opening}
-:builds: 00_start
-:needs: what a {term}`softmax <softmax function>` is
-:read: 5
-:summary: strings
-
-- count {term}`strings <string>`
-- say why
-```
-
-There are {glue:text}`n` ({numref}`fig`), see {doc}`00_start` and `{x}`.
-
-```{math}
-:label: floor
-x^2
-```
-
-```{margin}
-An aside.
-```
-
-```{exercise-start} Recall
-:label: ex-1
-```
-How many?
-```{exercise-end}
-```
-"""
-PLAIN = """# The data
-
-At the end of this chapter you can
-
-- count strings
-- say why
-
-*Builds on:* title of 00_start  
-*You should know:* what a softmax is  
-*Time:* reading 5 min  
-
-There are 17,576 (Fig. 3), see title of 00_start and `{x}`.
-
-$$
-x^2
-$$
-
-> An aside.
-
-**Exercise (Recall)**
-
-How many?"""
-
-
-def test_the_text_of_a_download_is_plain_markdown() -> None:
-    assert plain.plain(MYST, ROLES) == PLAIN
-
-
-def test_captions_follow_their_figures_in_a_download() -> None:
-    figure = {"mystnb": {"figure": {"name": "fig", "caption": "All {glue:text}`n`."}}}
-    notebook = new_notebook(cells=[new_code_cell("draw()", metadata=figure)])
-    drawn, caption = plain.plainly(notebook, ROLES).cells
-    assert drawn.source == "draw()"
-    assert caption.source == "**Fig. 3** All 17,576."
 
 
 def test_a_notebook_whose_solutions_do_not_match_is_warned_of(built: Built) -> None:

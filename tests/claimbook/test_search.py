@@ -15,12 +15,5 @@ def test_the_text_of_a_page_is_split_at_its_sections() -> None:
     assert found == {"one": "First Mirror text. After.", "two": "Second Inner. x = 1"}
 
 
-def test_what_every_chapter_says_alike_is_no_text() -> None:
-    alike = '<div class="chapter-mark">Chapter 1</div><section class="reproduce">Run it.</section>'
-    terms = "<dl><dt>ablation</dt><dd>Replacing <em>one</em>.</dd></dl><pre class=highlight>x</pre>"
-    found = search.sections(f'<article id="top">{alike}{terms}</article>')
-    assert found == {"top": "ablation Replacing one."}
-
-
 def test_a_page_without_a_text_has_none() -> None:
     assert search.sections("<main>Index</main>") == {}

@@ -36,7 +36,7 @@ def cells(html: str) -> list[dict[str, str]]:
 
 
 def test_without_scripts_there_is_a_table_with_every_latent() -> None:
-    alive, dead = cells(latents.browser_html(stored(ALIVE, DEAD), "try.html"))
+    alive, dead = cells(latents.browser_html(stored(ALIVE, DEAD)))
     assert alive["latent"] == '<a href="#latent-0">0</a>'
     assert (alive["rule"], alive["fires on"]) == ("&lt;b&gt;··", "1,234")
     assert (alive["answers lost when off"], alive["writes its letter at its mean"]) == ("676", "0")
@@ -47,13 +47,13 @@ def test_without_scripts_there_is_a_table_with_every_latent() -> None:
 
 
 def test_the_data_stand_in_the_page_and_cannot_end_their_element() -> None:
-    html = latents.browser_html(stored(ALIVE | {"rule": "</script>"}), "try.html")
+    html = latents.browser_html(stored(ALIVE | {"rule": "</script>"}))
     inside = html.split('<script type="application/json">')[1].split("</script>")[0]
     assert json.loads(inside)["cards"][0]["rule"] == "</script>"
 
 
 def test_the_script_is_given_lists_of_numbers() -> None:
-    html = latents.browser_html(stored(ALIVE, DEAD), "try.html")
+    html = latents.browser_html(stored(ALIVE, DEAD))
     data = json.loads(html.split('<script type="application/json">')[1].split("</script>")[0])
     alive, dead = data["cards"]
     assert (data["positions"], alive["atom"], alive["histogram"]) == (6, [100, -50], [0, 4])
@@ -62,7 +62,7 @@ def test_the_script_is_given_lists_of_numbers() -> None:
 
 
 def test_every_row_has_an_address_of_its_own() -> None:
-    html = latents.browser_html(stored(ALIVE, DEAD), "try.html")
+    html = latents.browser_html(stored(ALIVE, DEAD))
     assert re.findall(r'id="(latent-\d+)"', html) == ["latent-0", "latent-1"]
 
 

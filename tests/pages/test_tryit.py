@@ -21,8 +21,7 @@ def notebook(path: Path, **outputs: Any) -> Path:
 
 def test_the_weights_of_all_notebooks_stand_in_one_script(tmp_path: Path) -> None:
     model, means = {"name": "model", "tensors": {}}, {"name": "means", "tensors": {}}
-    cards = [{"latent": 3, "rule": "<b>··", "mean": 2.5}, {"latent": 4}]
-    latents = {"positions": 6, "cards": cards}
+    latents = {"positions": 6, "cards": [{"latent": 3, "rule": "<b>··"}, {"latent": 4}]}
     paths = [
         notebook(tmp_path / "02_b.ipynb", **{MIME: means, schema.MIME: latents}),
         notebook(tmp_path / "01_a.ipynb", **{MIME: model}),
@@ -30,7 +29,7 @@ def test_the_weights_of_all_notebooks_stand_in_one_script(tmp_path: Path) -> Non
     script = tryit.data_script(paths)
     assert script.startswith("window.palindromeWeights = ") and script.endswith(";\n")
     data = json.loads(script.removeprefix("window.palindromeWeights = ").removesuffix(";\n"))
-    assert data == {"model": model, "means": means, "rules": {"3": "<b>··"}, "typical": {"3": 2.5}}
+    assert data == {"model": model, "means": means, "rules": {"3": "<b>··"}}
 
 
 def test_of_two_exports_with_one_name_the_last_is_taken(tmp_path: Path) -> None:

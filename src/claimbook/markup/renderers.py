@@ -22,12 +22,6 @@ PRIORITY = 1
 """Before text/markdown and text/plain, which the same outputs carry for other readers."""
 LAST = 1000
 """After them."""
-HEIGHT = 420
-"""Of a Plotly figure that says none, in pixels; ``figures.js`` knows the same."""
-WIDGET_ROOM = {"AttentionPatterns": "min-height: 298px", "TokenLogProbs": "min-height: 27px"}
-"""The style of the place of a widget, which has a height of its own; of others it is not known."""
-FULL_WIDTH = 640
-"""From which width on a picture made of squares is as tall as it says; ``figures.js`` too."""
 
 
 class InteractiveFigure(nodes.General, nodes.Element):
@@ -37,7 +31,6 @@ class InteractiveFigure(nodes.General, nodes.Element):
         kind: "plotly" or "circuitsvis", the class prefix of the element that is drawn into.
         spec: what the script is given, as JSON text.
         alt: what the figure shows, for readers who cannot see it.
-        room: the style that keeps its place free until it is drawn.
     """
 
 
@@ -54,8 +47,7 @@ class Plotly:
             return None
         meta = data.content.get("layout", {}).get("meta") or {}
         alt = meta.get("alt", "") if isinstance(meta, dict) else ""
-        room = room_for(data.content.get("layout", {}))
-        return _figure(renderer, data, "plotly", alt, hint='layout.meta["alt"]', room=room)
+        return _figure(renderer, data, "plotly", alt, hint='layout.meta["alt"]')
 
 
 class CircuitsVis:
@@ -69,8 +61,7 @@ class CircuitsVis:
     ) -> list[nodes.Element] | None:
         if data.mime_type != mime.CIRCUITSVIS:
             return None
-        alt, room = data.content.get("alt", ""), WIDGET_ROOM.get(data.content["component"], "")
-        return _figure(renderer, data, "circuitsvis", alt, hint='"alt"', room=room)
+        return _figure(renderer, data, "circuitsvis", data.content.get("alt", ""), hint='"alt"')
 
 
 class ClaimCard:
@@ -96,7 +87,7 @@ class ClaimCard:
 
 
 def _figure(
-    renderer: "NbElementRenderer", data: "MimeData", kind: str, alt: str, hint: str, room: str = ""
+    renderer: "NbElementRenderer", data: "MimeData", kind: str, alt: str, hint: str
 ) -> list[nodes.Element]:
     if not alt:
         renderer.logger.warning(
@@ -113,18 +104,7 @@ def _figure(
             line=data.line,
         )
         return []
-    return [InteractiveFigure("", kind=kind, spec=spec, alt=alt, room=room)]
-
-
-def room_for(layout: dict[str, Any]) -> str:
-    """The style of a place as tall as a Plotly figure will be, so that nothing moves when it comes.
-
-    Pictures made of squares are less tall where they are less wide.
-    """
-    height = layout.get("height") or HEIGHT
-    if (layout.get("yaxis") or {}).get("scaleanchor"):
-        return f"max-height: {height}px; aspect-ratio: {FULL_WIDTH} / {height}"
-    return f"height: {height}px"
+    return [InteractiveFigure("", kind=kind, spec=spec, alt=alt)]
 
 
 def contents(notebooks: Iterable[Path], mime_type: str) -> Iterator[Any]:
@@ -136,15 +116,13 @@ def contents(notebooks: Iterable[Path], mime_type: str) -> Iterator[Any]:
                     yield output["data"][mime_type]
 
 
-def figure_html(kind: str, spec: str, alt: str, room: str = "") -> str:
+def figure_html(kind: str, spec: str, alt: str) -> str:
     """The element that ``figures.js`` draws into, with the JSON that it draws."""
     # Every figure has controls (buttons, a slider), and the role "img" would hide them.
     label = escape(alt, quote=True)
-    style = f' style="{room}"' if room else ""
     return (
         f'<div class="{kind}-figure" role="group" aria-label="{label}">'
-        f'<script type="application/json">{inert(spec)}</script>'
-        f'<div class="figure-canvas"{style}></div></div>\n'
+        f'<script type="application/json">{inert(spec)}</script></div>\n'
     )
 
 

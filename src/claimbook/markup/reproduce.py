@@ -19,15 +19,9 @@ from sphinx.util import logging
 from claimbook import stored_form
 from claimbook.markup.exercises import ExerciseError, without_solutions
 from claimbook.markup.openings import running_time
-from claimbook.markup.plain import plainly, roles_of
 
 DOWNLOADS = "downloads"
 BINDER = "https://mybinder.org/v2"
-# In a checkout, once; a command of the notebook itself follows.
-INSTALL = (
-    "python3 -m venv .venv",
-    ".venv/bin/pip install --constraint requirements.lock --editable .",
-)
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +36,11 @@ def box(
     notebook = stored_form.read(source)
     versions = {name: version(name) for name in app.config.claimbook_versions}
     context["reproduce"] = {
-        "install": INSTALL,
         "commands": commands(source.stem, notebook),
         "versions": {"Python": platform.python_version()} | versions,
         "time": running_time(app.env, pagename),
         "cores": os.cpu_count(),
-        "downloads": write_downloads(app, pagename, source, notebook),
+        "downloads": write_downloads(app, source, notebook),
         "launch": launch_address(Path(app.srcdir), pagename),
     }
 
@@ -75,10 +68,8 @@ def parameters(cells: Iterable[NotebookNode]) -> dict[str, str | int | float]:
     return values
 
 
-def write_downloads(
-    app: Sphinx, pagename: str, source: Path, notebook: NotebookNode
-) -> dict[str, str]:
-    """Write the files that a page offers; what a notebook says is plain Markdown in them.
+def write_downloads(app: Sphinx, source: Path, notebook: NotebookNode) -> dict[str, str]:
+    """Write the files that a page offers.
 
     Returns:
         What each is, and its path in the book.
@@ -86,8 +77,7 @@ def write_downloads(
     folder = Path(app.outdir) / DOWNLOADS
     folder.mkdir(parents=True, exist_ok=True)
     offered = {"the notebook with its outputs (.ipynb)": source.name}
-    roles = roles_of(app.env, pagename, notebook)
-    (folder / source.name).write_bytes(stored_form.to_bytes(plainly(notebook, roles)))
+    shutil.copyfile(source, folder / source.name)
     text = source.with_suffix(".md")
     if text.exists():
         offered["its text (.md)"] = text.name
@@ -99,18 +89,9 @@ def write_downloads(
     else:
         if exercises != notebook:
             name = f"{source.stem}-exercises.ipynb"
-            offered["to work in: without outputs and solutions (.ipynb)"] = name
-            without_outputs(exercises)
-            to_work_in = plainly(exercises, roles)
-            (folder / name).write_bytes(stored_form.to_bytes(to_work_in))
+            offered["without the solutions of its exercises (.ipynb)"] = name
+            (folder / name).write_bytes(stored_form.to_bytes(exercises))
     return {words: f"{DOWNLOADS}/{name}" for words, name in offered.items()}
-
-
-def without_outputs(notebook: NotebookNode) -> None:
-    """Empty the outputs of a notebook."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
 
 
 def launch_address(source: Path, pagename: str) -> str | None:

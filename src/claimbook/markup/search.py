@@ -12,14 +12,8 @@ from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 
 TEXTS = "search_texts.js"
-# What is no text to a reader, or says nothing: scripts, code, the ¶ of headings, what unfolds code,
-# and what stands above and below the text of every chapter alike.
-NO_TEXT = (
-    "script, style, .headerlink, summary, .math, .highlight, "
-    ".chapter-mark, .opening-lead, .opening-facts, .reproduce, .claim-address"
-)
-# What stands below or beside one another has no space between in HTML.
-BLOCKS = "p, li, dt, dd, td, th, h1, h2, h3, h4, figcaption, div"
+# What is no text to a reader, or says nothing: scripts, the ¶ of headings, what unfolds code.
+NO_TEXT = "script, style, .headerlink, summary, .math"
 
 
 def sections(html: str) -> dict[str, str]:
@@ -29,8 +23,6 @@ def sections(html: str) -> dict[str, str]:
         return {}
     for unwanted in article.select(NO_TEXT):
         unwanted.decompose()
-    for block in article.select(BLOCKS):
-        block.append(" ")
     texts: dict[str, str] = {}
     for string in article.strings:
         owner = string.find_parent(["section", "article"])

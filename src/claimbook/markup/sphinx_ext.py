@@ -1,7 +1,6 @@
 """The Sphinx extension of the book: MathML, claims, figures, and no address outside the book."""
 
 import shutil
-import sys
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from claimbook.markup import (
     citing,
     claim_markup,
     definitions,
-    folded_code,
     mathml,
     openings,
     reproduce,
@@ -38,22 +36,17 @@ SUBJECTS = (
     citing,
     claim_markup,
     definitions,
-    folded_code,
     openings,
     reproduce,
     search,
     typography,
 )
-# What draws each kind of figure: the package that holds the script, and where. Large as they are,
-# no page names them: ``figures.js`` loads what a page needs once the page can be read.
+# What draws each kind of figure: the package whose wheel holds the script, and where. Large as they
+# are, no page names them: ``figures.js`` loads what a page needs once the page can be read.
 SCRIPTS = {
     "plotly": ("plotly", "package_data/plotly.min.js"),
     "circuitsvis": ("circuitsvis", "dist/cdn/iife.js"),
 }
-# Of Plotly the part for plane axes is enough, and a third of the whole. Only npm has it; where npm
-# is, it lies in the environment.
-PARTS = {"plotly": Path(sys.prefix) / "share" / "plotly-cartesian.min.js"}
-EMPTY_HEADING = '<th class="head"><p></p></th>'
 # Later than the page's own scripts.
 FIRST_SCRIPT = 900
 
@@ -71,7 +64,7 @@ class FiguresAsText(SphinxPostTransform):
 
 def visit_figure(writer: Any, node: InteractiveFigure) -> None:
     """Write the element that a figure is drawn into."""
-    writer.body.append(figure_html(node["kind"], node["spec"], node["alt"], node["room"]))
+    writer.body.append(figure_html(node["kind"], node["spec"], node["alt"]))
     raise nodes.SkipNode
 
 
@@ -82,17 +75,14 @@ def copy_scripts(app: Sphinx) -> None:
     static = Path(app.outdir) / "_static"
     static.mkdir(parents=True, exist_ok=True)
     for kind in SCRIPTS:
-        shutil.copyfile(installed(kind), static / _script_name(kind))
+        shutil.copyfile(_installed(kind), static / _script_name(kind))
 
 
 def _script_name(kind: str) -> str:
     return f"{kind}.min.js"
 
 
-def installed(kind: str) -> Path:
-    """Where the script that draws a kind of figure lies."""
-    if kind in PARTS and PARTS[kind].exists():
-        return PARTS[kind]
+def _installed(kind: str) -> Path:
     package, inside = SCRIPTS[kind]
     with as_file(files(package).joinpath(inside)) as path:
         return path
@@ -125,13 +115,6 @@ def name_folds(
     context["body"] = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
 
 
-def empty_headings(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
-) -> None:
-    """Make an empty corner of a table a cell: as a heading it would be one that says nothing."""
-    context["body"] = context.get("body", "").replace(EMPTY_HEADING, "<td></td>")
-
-
 def keep_local(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
@@ -159,7 +142,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", copy_scripts)
     app.connect("html-page-context", add_scripts)
     app.connect("html-page-context", name_folds)
-    app.connect("html-page-context", empty_headings)
     app.connect("html-page-context", drop_old_roles)
     # Last, so that nothing is added behind it.
     app.connect("html-page-context", keep_local, priority=999)

@@ -1,7 +1,7 @@
 // Draws the figures of a page from the JSON that stands inside them.
 //
-// A figure is drawn when it comes near the screen and the reader does nothing, one at a time; one
-// inside something folded waits until it is unfolded; printing draws them all. What a figure says about its own looks stays; what it leaves
+// A figure is drawn when it comes near the screen, so one inside something folded waits until it is
+// unfolded; printing draws them all. What a figure says about its own looks stays; what it leaves
 // open follows the theme.
 (function () {
   "use strict";
@@ -9,16 +9,11 @@
   const NARROW = 560; // px; below it, text and margins shrink and the legend moves under the plot
   const CELL = 44; // px; numbers in cells narrower than this would touch
   const PAPER = 640; // px; what fits between the margins of A4 and of US Letter
-  // A widget's library is large for one or two figures: it waits until one comes into sight.
-  const NEAR = { plotly: "1000px 0px", circuitsvis: "100px 0px" };
-  const PATIENCE = 500; // ms; after which a figure is drawn though the page is busy
+  const NEAR = "1000px 0px";
   // Few buttons, for each is a stop of the Tab key; none that would send a figure anywhere.
   const BUTTONS = [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
-  // A finger zooms by itself, and would leave the buttons on the figure.
-  const touched = matchMedia("(hover: none)").matches;
   const CONFIG = {
-    displaylogo: false, displayModeBar: touched ? false : "hover", responsive: false,
-    modeBarButtons: BUTTONS,
+    displaylogo: false, displayModeBar: "hover", responsive: false, modeBarButtons: BUTTONS,
   };
   const HERE = document.currentScript.src;
 
@@ -58,7 +53,7 @@
     const layout = {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: text, size: narrow ? 12 : 13, family: cssColour("--figure-font") },
+      font: { color: text, size: narrow ? 11 : 13, family: cssColour("--figure-font") },
       margin: narrow ? { l: 44, r: 12, t: 24, b: 44 } : { l: 60, r: 24, t: 24, b: 52 },
       xaxis: axis,
       yaxis: axis,
@@ -101,7 +96,7 @@
     const axis = spec.layout.xaxis || {};
     if (axis.type !== "category") return axis;
     const names = [...new Set(spec.data.flatMap((trace) => trace.x || []))];
-    const letter = width < NARROW ? 6 : 6.5; // px; about the width of one, in either size of text
+    const letter = width < NARROW ? 5.5 : 6.5; // px; about the width of one, in either size of text
     const plot = width * (spec.data[0].type === "heatmap" ? 0.6 : 0.85);
     const room = Math.floor(plot / names.length / letter);
     const longest = Math.max(...names.flatMap((name) => name.split(" ")).map((it) => it.length));
@@ -109,7 +104,8 @@
     if (names.every((name) => name.length <= room)) return all;
     if (longest > room) return axis;
     const lines = names.map((name) => inLines(name, room).join("<br>"));
-    return { ...axis, tickvals: names, ticktext: lines, tickangle: 0 };
+    const small = width < NARROW ? { tickfont: { size: 10 } } : {};
+    return { ...axis, tickvals: names, ticktext: lines, tickangle: 0, ...small };
   }
 
   function inLines(name, room) {
@@ -134,21 +130,16 @@
   }
 
   function plotly(element) {
-    const canvas = element.querySelector(".figure-canvas");
-    let spec; // read when it is drawn: a page has many, and most are far below
-    let layout;
-    if (element.querySelector("script").textContent.includes('"sliders"')) read();
-
-    function read() {
-      if (spec) return;
-      spec = specOf(element);
-      spec.layout = spec.layout || {};
-      // The page decides how wide a figure is, and has a slider of its own.
-      layout = { ...spec.layout, autosize: true };
-      delete layout.width;
-      delete layout.sliders;
-      for (const given of spec.layout.sliders || []) element.append(slider(given, element, canvas));
-    }
+    const spec = specOf(element);
+    spec.layout = spec.layout || {};
+    // The page decides how wide a figure is, and has a slider of its own.
+    const layout = { ...spec.layout, autosize: true };
+    delete layout.width;
+    delete layout.sliders;
+    const canvas = document.createElement("div");
+    canvas.className = "figure-canvas";
+    element.append(canvas);
+    for (const given of spec.layout.sliders || []) element.append(slider(given, element, canvas));
 
     function template() {
       return templateFor(spec, element.clientWidth);
@@ -158,7 +149,6 @@
 
     async function draw() {
       state = "drawing";
-      read();
       width = element.clientWidth;
       layout.template = template();
       layout.xaxis = labelled(spec, width);
@@ -241,10 +231,12 @@
   }
 
   function circuitsvis(element, index) {
-    const canvas = element.querySelector(".figure-canvas");
+    const spec = specOf(element);
+    const canvas = document.createElement("div");
+    canvas.className = "figure-canvas";
     canvas.id = "circuitsvis-" + index;
+    element.append(canvas);
     return function draw() {
-      const spec = specOf(element);
       const component = window.CircuitsVis[spec.component];
       if (!component) throw new Error("CircuitsVis has no component " + spec.component);
       new MutationObserver(() => {
@@ -268,13 +260,10 @@
   const loading = {}; // each library once, and not before the page can be read and used
   const loaded = new Set();
   const waiting = new Map();
-  const watch = (rootMargin) => new IntersectionObserver((entries, observer) => {
-    for (const { target, isIntersecting } of entries) {
-      if (!isIntersecting || !waiting.has(target)) continue;
-      observer.unobserve(target);
-      soon(target);
-    }
-  }, { rootMargin });
+  const near = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries)
+      if (isIntersecting && waiting.has(target)) soon(target);
+  }, { rootMargin: NEAR });
   let line = Promise.resolve();
   let printing = false;
 
@@ -289,15 +278,12 @@
     return loading[kind];
   }
 
-  // One after the other, each when nothing else is to be done, so that the reader is answered first.
+  // One after the other, so that what the reader does is answered in between.
   function soon(element) {
+    near.unobserve(element);
     const { kind } = waiting.get(element);
-    line = line.then(() => library(kind)).then(idle).then(() => draw(element)).catch(reportError);
-  }
-
-  function idle() {
-    const wait = window.requestIdleCallback || setTimeout;
-    return new Promise((go) => wait(go, { timeout: PATIENCE }));
+    const pause = () => new Promise((go) => setTimeout(go));
+    line = line.then(() => library(kind)).then(pause).then(() => draw(element)).catch(reportError);
   }
 
   function draw(element) {
@@ -313,15 +299,11 @@
   addEventListener("afterprint", () => {
     printing = false;
   });
-  for (const [kind, prepare] of Object.entries({ plotly, circuitsvis })) {
-    const near = watch(NEAR[kind]);
+  for (const [kind, prepare] of Object.entries({ plotly, circuitsvis }))
     document.querySelectorAll(`.${kind}-figure`).forEach((element, i) => {
       waiting.set(element, { kind, draw: prepare(element, i) });
       near.observe(element);
     });
-  }
-  // Printing cannot wait for a library: Plotly is there before anyone has scrolled to a figure. In
-  // place of a widget that was never in sight its words are printed.
-  if (document.querySelector(".plotly-figure"))
-    addEventListener("load", () => idle().then(() => library("plotly")));
+  // Printing cannot wait for a library: it is there before anyone has scrolled to a figure.
+  addEventListener("load", () => setTimeout(() => waiting.forEach(({ kind }) => library(kind))));
 })();

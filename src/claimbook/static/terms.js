@@ -1,6 +1,5 @@
 // Shows the definition of a term where it is met: while the mouse rests on it or on the definition,
-// or while it has the focus of the keyboard; Escape puts it away. The first tap shows it, the second
-// goes to the glossary, and a tap elsewhere puts it away.
+// or while it has the focus of the keyboard; Escape puts it away. A tap goes to the glossary.
 (function () {
   "use strict";
 
@@ -11,9 +10,6 @@
   box.setAttribute("role", "tooltip");
   box.hidden = true;
   document.body.append(box);
-  const more = document.createElement("p");
-  more.className = "definition-more";
-  more.textContent = "Tap the word again for the glossary.";
   let shown = null;
   let timer = 0;
 
@@ -57,16 +53,7 @@
     link.addEventListener("pointerleave", byMouse(() => later(hide)));
     link.addEventListener("focus", () => link.matches(":focus-visible") && show(link));
     link.addEventListener("blur", hide);
-    link.addEventListener("click", (event) => {
-      if (event.pointerType !== "touch" || shown === link) return;
-      event.preventDefault();
-      show(link);
-      box.append(more);
-    });
   }
-  document.addEventListener("click", (event) => {
-    if (shown && !shown.contains(event.target) && !box.contains(event.target)) hide();
-  });
   box.addEventListener("pointerenter", () => clearTimeout(timer));
   box.addEventListener("pointerleave", () => later(hide));
   document.addEventListener("keydown", (event) => {

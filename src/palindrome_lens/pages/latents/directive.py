@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SCRIPT, STYLE = "latents.js", "latents.css"
-TRY_PAGE = "book/try"
 NONE = "–"
 
 COLUMNS = {
@@ -99,18 +98,14 @@ def value(card: Any, path: str) -> Any:
     return held
 
 
-def browser_html(stored: Stored, try_page: str) -> str:
-    """The table, each row with the address of its latent, and the JSON of the cards.
-
-    ``try_page`` is where the running model is found.
-    """
+def browser_html(stored: Stored) -> str:
+    """The table, each row with the address of its latent, and the JSON of the cards."""
     headings = "".join(f'<th scope="col">{escape(name)}</th>' for name in COLUMNS)
     rows = "".join(_row(card) for card in stored["cards"])
     data = stored | {"cards": [_with_lists(card) for card in stored["cards"]]}
     spec = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return (
-        f'<div class="latents" data-try="{escape(try_page, quote=True)}">'
-        f'<script type="application/json">{inert(spec)}</script>'
+        f'<div class="latents"><script type="application/json">{inert(spec)}</script>'
         f'<div class="latents-list"><table class="table"><thead><tr>{headings}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></div>\n"
     )
@@ -142,8 +137,7 @@ def _row(card: Card) -> str:
 
 def visit_browser(writer: Any, node: LatentBrowser) -> None:
     """Write the table and its data."""
-    try_page = writer.builder.get_relative_uri(writer.builder.current_docname, TRY_PAGE)
-    writer.body.append(browser_html(node["stored"], try_page))
+    writer.body.append(browser_html(node["stored"]))
     raise nodes.SkipNode
 
 

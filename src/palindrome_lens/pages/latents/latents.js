@@ -28,36 +28,24 @@
 
   // The toolbar -------------------------------------------------------------------------------
 
-  const search = make("input", {
-    type: "search", id: "latents-search", autocomplete: "off", placeholder: "number, rule or string",
-  });
+  const search = make("input", { type: "search", id: "latents-search", autocomplete: "off" });
   const sort = make("select", { id: "latents-sort" });
   headings.forEach((name, i) => sort.append(make("option", { value: i }, name)));
   sort.value = FIRST_SORT;
   const turn = make("button", { type: "button", "aria-pressed": "false" }, "smallest first");
-  const isDead = cards.map((card) => !card.support);
-  const dead = make("input", { type: "checkbox", id: "latents-dead" });
-  const deadCount = isDead.filter(Boolean).length;
   const count = make("p", { class: "latents-count", role: "status" });
   const detail = make("section", { class: "latents-detail", "aria-live": "polite" });
   const named = (field, name) => make("label", { for: field.id }, name);
   root.prepend(make("div", { class: "latents-tools" },
-    named(search, "Search"), search, named(sort, "Sort by"), sort, turn,
-    make("label", {}, dead, ` with the ${whole(deadCount)} dead`), count));
+    named(search, "Search"), search, named(sort, "Sort by"), sort, turn, count));
   root.append(detail);
   root.classList.add("live");
 
-  // In what a latent matches the words that are searched for: the first of these, or nothing.
-  const PLACES = ["number", "rule", "reference feature", "strongest strings"];
-  const texts = rows.map((row, i) => [
-    [String(i), "latent " + i], [row.cells[1].textContent], [cards[i].reference],
-    (cards[i].strongest || []).map((entry) => `<${entry.letters}|${[...entry.letters].reverse().join("")}>`),
-  ].map((place) => place.map((text) => text.toLowerCase())));
-
-  function placeOf(i, wanted) {
-    return texts[i].findIndex((place, at) =>
-      place.some((text) => (at ? text.includes(wanted) : text === wanted)));
-  }
+  const words = rows.map((row, i) => {
+    const strongest = (cards[i].strongest || []).map((entry) => entry.letters);
+    return [...row.cells].slice(0, 2).map((cell) => cell.textContent)
+      .concat("latent " + i, cards[i].reference, strongest).join(" ").toLowerCase();
+  });
 
   function keyOf(row, column) {
     const text = row.cells[column].textContent;
@@ -73,19 +61,15 @@
     inOrder.sort((a, b) => (up ? 1 : -1) * compare(a.key, b.key) || a.i - b.i);
     body.append(...inOrder.map((entry) => entry.row));
     const wanted = search.value.trim().toLowerCase();
-    const places = rows.map((_, i) => (wanted ? placeOf(i, wanted) : 0));
     rows.forEach((row, i) => {
-      row.hidden = places[i] < 0 || (isDead[i] && !dead.checked);
+      row.hidden = !words[i].includes(wanted);
     });
     for (const row of list.querySelectorAll("tr"))
       [...row.cells].forEach((cell, i) => cell.classList.toggle("sorted", i === column));
     list.querySelectorAll("th").forEach((cell, i) => {
       cell.setAttribute("aria-sort", i !== column ? "none" : up ? "ascending" : "descending");
     });
-    const matched = PLACES.map((name, at) => [name, rows.filter((row, i) => !row.hidden && places[i] === at)])
-      .filter(([, held]) => held.length).map(([name, held]) => `${held.length} by ${name}`);
-    count.textContent = `${shown().length} of ${rows.length} latents` +
-      (wanted && matched.length ? `: ${matched.join(", ")}` : "");
+    count.textContent = `${shown().length} of ${rows.length} latents`;
   }
 
   const shown = () => [...body.rows].filter((row) => !row.hidden);
@@ -151,14 +135,8 @@
       });
       return [activation, ...places];
     });
-    const [query] = card.queries;
-    const brought = query === undefined ? "What it writes at a position can depend on every character before it."
-      : `At position ${query} it works on the letter that attention brought from position ` +
-        `${positions - 1 - query}, whatever character stands there.`;
-    const why = `The MLP comes after attention. ${brought} So a latent can depend on a position whose ` +
-      "own character its rule does not name.";
-    return [table("Strongest strings; percent of the activation lost without each position",
-      ["activation", ...Array(positions).keys()], lines), make("p", { class: "latents-why" }, why)];
+    return table("Strongest strings; percent of the activation lost without each position",
+      ["", ...Array(positions).keys()], lines);
   }
 
   function effects(card) {
@@ -172,7 +150,7 @@
       ["answers lost off target", (one) => one.off_flips],
     ].map(([name, of]) => [name, ...names.map((one) => of(card.effects[one]).toLocaleString("en"))]);
     const changes = names.map((one) => (one === "ablated" ? "off" : one));
-    return table("What it does; losses are changes in nats", ["what changes", ...changes], lines);
+    return table("What it does; losses are changes in nats", ["", ...changes], lines);
   }
 
   function facts(card) {
@@ -193,15 +171,6 @@
     return make("dl", {}, ...entries.flatMap(([term, held]) => [make("dt", {}, term), make("dd", {}, ...held)]));
   }
 
-  // The same latent in the model that runs in the page, switched off on its strongest string.
-  function tried(latent, card) {
-    const { letters } = card.strongest[0];
-    const text = `<${letters}|${[...letters].reverse().join("")}>`;
-    const asked = new URLSearchParams({ try: text, latents: `${latent}:0` });
-    return make("p", {}, make("a", { href: `${root.dataset.try}#${asked}` },
-      `Switch latent ${latent} off in the running model`), ", on its strongest string ", make("code", {}, text), ".");
-  }
-
   function show(latent) {
     const card = cards[latent];
     rows.forEach((row, i) => {
@@ -217,7 +186,7 @@
           `recall ${card.recall} and ${whole(card.exceptions)} exceptions; on target: ` +
           (card.queries.length ? `position ${card.queries.join(", ")}.` : "nowhere.")),
         make("div", { class: "latents-pictures" }, atom(card), histogram(card)),
-        tried(latent, card), ...strongest(card), effects(card), facts(card));
+        strongest(card), effects(card), facts(card));
     } else {
       parts.push(make("p", {}, "Dead: it is above 0 on no string."),
         make("div", { class: "latents-pictures" }, atom(card)), facts(card));
@@ -238,7 +207,6 @@
     const row = rows[latent];
     if (row.hidden) {
       search.value = "";
-      dead.checked ||= isDead[latent];
       arrange();
     }
     const top = row.offsetTop;
@@ -269,7 +237,7 @@
     open(Number(now[at + step].id.slice(7)), "replaceState");
   });
   search.addEventListener("input", arrange);
-  for (const field of [sort, dead]) field.addEventListener("change", arrange);
+  sort.addEventListener("change", arrange);
   turn.addEventListener("click", () => {
     turn.setAttribute("aria-pressed", String(turn.getAttribute("aria-pressed") !== "true"));
     arrange();
@@ -279,6 +247,5 @@
   arrange();
   const first = asked();
   open(first === null ? Number(shown()[0].id.slice(7)) : first, "stay");
-  // The browser scrolls to the row of that name, in the list; what is read is beside it.
-  if (first !== null) addEventListener("load", () => detail.scrollIntoView());
+  if (first !== null) detail.scrollIntoView();
 })();

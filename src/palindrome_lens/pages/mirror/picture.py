@@ -151,7 +151,9 @@ def _look(half: int, query: int, least: Claim) -> str:
     key = arrows(half)[query]
     start, end, low = _middle(query), _middle(key), top(half) - 6
     rise = _rise(query - key)
-    middle, height = (start + end) // 2, low - 0.75 * rise
+    middle, crest = (start + end) // 2, low - 0.75 * rise
+    # On the narrowest arrow the number has no room: it stands above.
+    height = crest if query - key > 1 else crest - 18
     return (
         f'<path d="M{start} {low}C{start} {low - rise} {end} {low - rise} {end} {low}" '
         f'stroke="{colour(query)}" stroke-width="{3.5 * least.value:.2f}" '

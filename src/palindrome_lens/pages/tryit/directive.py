@@ -99,12 +99,11 @@ def exported(notebooks: Iterable[Path]) -> dict[str, Any]:
 
 
 def data_script(notebooks: list[Path]) -> str:
-    """The script that holds all weights, and of each latent that fires its rule and its mean."""
+    """The script that holds all weights, and the rule of each latent that fires."""
     cards = stored_in(notebooks)["cards"]
     rules = {card["latent"]: card["rule"] for card in cards if "rule" in card}
-    typical = {card["latent"]: card["mean"] for card in cards if "mean" in card}
     data = json.dumps(
-        exported(notebooks) | {"rules": rules, "typical": typical},
+        exported(notebooks) | {"rules": rules},
         allow_nan=False,
         ensure_ascii=False,
         separators=(",", ":"),

@@ -116,29 +116,17 @@
     return relu(before).map((number) => (number < least ? 0 : number));
   }
 
-  // A row of attention with the weight on one key moved to another value; the other weights keep
-  // their proportions, and all still sum to 1.
-  function moved(row, [key, weight]) {
-    const others = row.reduce((sum, one, k) => (k === key ? sum : sum + one), 0);
-    return row.map((one, k) => (k === key ? weight : (one * (1 - weight)) / others));
-  }
-
-  // What the model says to a string or its beginning, with some parts changed:
-  //   attention, mlp: true, switched off; keys: positions that attention does not read;
-  //   by: "mean" (over all strings) or "zero", what stands in the place of these;
-  //   weights: by query, a key and the weight that every head of the query shall have on it;
-  //   latents: by number, the value that a latent shall have.
-  // The error of the latents' dictionary stays. Returned are, for each position, the
-  // log-probabilities of the next character and the attention on each position up to it, the mean
-  // over the heads; and the latents as the model has them, which exist only where all positions are read.
-  function forward(text, { attention, mlp, keys = [], weights = {}, latents = {}, by = "mean" } = {}) {
+  // What the model says to a string or its beginning, with some parts switched off:
+  //   attention, mlp: true; keys: positions; latents: numbers of latents;
+  //   by: "mean" (over all strings) or "zero", what stands in the place of the first three.
+  // A latent is always set to 0, and the error of its dictionary stays. Returned are, for each
+  // position, the log-probabilities of the next character and the attention on each position
+  // up to it, the mean over the heads; and the latents, which exist only where all positions are read.
+  function forward(text, { attention, mlp, keys = [], latents = [], by = "mean" } = {}) {
     const start = [...text].map(beginning);
     // By position, then by head.
-    const patterns = start.map(({ q }, i) => q.map((ask, h) => {
-      const scores = start.slice(0, i + 1).map(({ k }) => dot(ask, k[h]) / Math.sqrt(ask.length));
-      const row = logSoftmax(scores).map(Math.exp);
-      return i && weights[i] ? moved(row, weights[i]) : row;
-    }));
+    const patterns = start.map(({ q }, i) => q.map((ask, h) =>
+      logSoftmax(start.slice(0, i + 1).map(({ k }) => dot(ask, k[h]) / Math.sqrt(ask.length))).map(Math.exp)));
     const pattern = patterns.map((byHead) =>
       byHead[0].map((_, j) => byHead.reduce((sum, row) => sum + row[j], 0) / heads));
 
@@ -159,14 +147,11 @@
 
     const whole = dictionary && !mlp && text.length === means.mlp.length;
     const active = whole ? encode(written.flat()) : [];
-    const changes = Object.entries(whole ? latents : {}).map(([number, wanted]) => {
-      const j = numbers.indexOf(Number(number));
-      return { atom: dictionary.W_dec[j], by: wanted - active[j] };
-    });
+    const off = latents.map((one) => numbers.indexOf(one)).filter((j) => active[j]);
     const logProbs = middle.map((x, p) => {
       let last = plus(x, written[p]);
-      for (const change of changes)
-        last = plus(last, change.atom.slice(p * x.length, (p + 1) * x.length), change.by);
+      for (const j of off)
+        last = plus(last, dictionary.W_dec[j].slice(p * x.length, (p + 1) * x.length), -active[j]);
       return logSoftmax(linear(head, layerNorm(lnOut, last)));
     });
     return { logProbs, pattern, latents: active };
@@ -179,6 +164,5 @@
     half: half,
     latents: numbers,
     rules: stored.rules,
-    typical: stored.typical,
   };
 })();

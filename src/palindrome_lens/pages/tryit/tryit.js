@@ -1,11 +1,10 @@
-// The panel that asks the model of palindrome.js, and changes it. Nothing is fetched, so it works from
-// disk; what is asked stands in the address (#try=…), so it can be kept and sent.
+// The panel that asks the model of palindrome.js. Nothing is fetched, so it works from disk.
 (function () {
   "use strict";
 
   const root = document.querySelector(".tryit");
   if (!root || !window.palindrome) return;
-  const { forward, characters, half, latents, rules, typical } = window.palindrome;
+  const { forward, characters, half, latents, rules } = window.palindrome;
   const LENGTH = 2 * half + 3; // of a whole string; the model reads all but its last character
   const READ = LENGTH - 1;
   const LETTERS = characters.slice(2, -1);
@@ -16,9 +15,7 @@
   const FIRST_DETERMINED = half; // the position that predicts the bar
   const SVG = "http://www.w3.org/2000/svg";
 
-  // What is changed: parts switched off, a weight by query ([key, weight]), values by latent.
-  const UNCHANGED = { attention: false, mlp: false, keys: [], weights: {}, latents: {} };
-  const off = { ...structuredClone(UNCHANGED), by: "mean" };
+  const off = { attention: false, mlp: false, keys: [], latents: [], by: "mean" };
   let chosen = null; // the position that the reader has chosen
 
   function make(tag, attributes, ...children) {
@@ -94,7 +91,7 @@
   const picture = make("div", { class: "tryit-picture" }, arcs, columns, legend);
   const weights = make("div", { class: "tryit-scroll", tabindex: "0", role: "region", "aria-label": "Attention weights" });
   const chips = make("div", { class: "tryit-chips" });
-  const all = button("Undo all changes", { class: "tryit-reset" });
+  const all = button("Switch everything on", { class: "tryit-reset" });
   const body = make("div", { class: "tryit-body" });
 
   const toggles = [
@@ -122,28 +119,6 @@
     else list.splice(at, 1);
   }
 
-  // The weight that the chosen position has on another, to be moved.
-  const from = make("legend");
-  const key = make("select", { id: "tryit-key" });
-  const weight = make("input", { id: "tryit-weight", type: "range", min: 0, max: 100, step: 1 });
-  const weighed = make("output", { for: "tryit-weight" });
-  const mover = make("fieldset", {}, from, make("div", { class: "tryit-chips" },
-    make("label", { for: "tryit-key" }, "its weight on position"), key,
-    make("label", { for: "tryit-weight", class: "visually-hidden" }, "weight in percent"), weight, weighed));
-  key.addEventListener("change", () => show());
-  weight.addEventListener("input", () => {
-    off.weights[queryOf(input.value.slice(0, READ))] = [Number(key.value), Number(weight.value) / 100];
-    show();
-  });
-
-  // A latent that does not fire, to be set to what it is where it does.
-  const silent = make("select", { id: "tryit-silent" });
-  silent.addEventListener("change", () => {
-    off.latents[silent.value] = typical[silent.value];
-    show();
-    chips.querySelector(`[data-latent="${silent.value}"] input`)?.focus();
-  });
-
   const group = (name, ...held) => make("fieldset", {}, make("legend", {}, name), ...held);
   const [parts, keys] = [toggles.slice(0, 2), toggles.slice(2)].map((some) =>
     make("div", { class: "tryit-chips" }, ...some.map((one) => one.element)));
@@ -155,46 +130,36 @@
   body.append(
     picture,
     make("details", {}, make("summary", {}, "All attention weights, in percent"), weights),
-    make("details", { open: "" }, make("summary", {}, "Change the model"),
-      group("Switch off a part of the layer", parts),
-      group("Switch off what attention reads at one position", keys),
+    make("details", { open: "" }, make("summary", {}, "Switch parts off"),
+      group("A part of the layer", parts),
+      group("What attention reads at one position", keys),
       group("In its place comes", ...choices),
-      mover,
-      ...(latents.length ? [group("Set a latent to another value; 0 switches it off", chips,
-        make("div", { class: "tryit-chips tryit-more" },
-          make("label", { for: "tryit-silent" }, "Another latent"), silent))] : []),
+      ...(latents.length ? [group("A latent that fires; in its place comes 0", chips)] : []),
       all));
   root.classList.add("live");
 
   // What is shown ------------------------------------------------------------------------------
 
-  const unchanged = () => Object.keys(UNCHANGED).every((name) =>
-    typeof off[name] === "object" ? !Object.keys(off[name]).length : !off[name]);
-  const queryOf = (read) =>
-    chosen !== null && chosen < read.length ? chosen : Math.min(read.length - 1, READ - 2);
+  const nothingOff = () => !toggles.some((one) => isOff(one.part)) && !off.latents.length;
   const best = (logProbs) => characters[logProbs.indexOf(Math.max(...logProbs))];
 
   function show() {
     const text = input.value;
     const fault = wrong(text);
     input.setAttribute("aria-invalid", String(Boolean(fault)));
-    // What was asked last stays, grey, until there is something to ask.
-    body.classList.toggle("stale", Boolean(fault));
-    body.inert = Boolean(fault);
+    body.hidden = Boolean(fault);
     for (const { part, element } of toggles) element.setAttribute("aria-pressed", String(isOff(part)));
-    all.disabled = unchanged();
+    all.disabled = nothingOff();
     if (fault) return say(fault);
-    keep();
     const read = text.slice(0, READ);
     const now = forward(read, off);
     const before = forward(read);
-    const query = queryOf(read);
+    const query = chosen !== null && chosen < read.length ? chosen : Math.min(read.length - 1, READ - 2);
     drawArcs(now.pattern, query);
     columns.replaceChildren(...[...read].map((c, p) => column(text, p, now, before, query)));
     for (let p = read.length; p < READ; p++) columns.append(make("li", { class: "tryit-empty", "aria-hidden": "true" }));
     legend.textContent = `In percent: how much position ${query} looks at each, and below, what each expects next.`;
     weights.replaceChildren(table(read, now.pattern));
-    showWeight(read, now.pattern[query], query);
     showLatents(now.latents, read.length);
     say(...summary(text, now, before), aboutQuery(text, now, query));
   }
@@ -211,30 +176,15 @@
     if (strange >= 0)
       sentences.push(`“${text[strange]}” at position ${strange} is not the letter at position ` +
         `${LENGTH - 1 - strange}: the model was never shown such a string.`);
-    const written = (result) => code(places.map((p) => best(result.logProbs[p])).join(""));
-    const score = (result) => `right at ${right(result)} of ${places.length}`;
+    const score = `${right(now)} of ${places.length} determined characters are right`;
     if (!places.length) sentences.push("The first letters are free: nothing determines them, and the model can only guess.");
-    else if (unchanged())
-      sentences.push([`The model is ${score(now)} determined characters: it writes `, written(now), "."]);
-    else
-      sentences.push([`${changed()} the model is ${score(now)} and writes `, written(now),
-        `; unchanged it is ${score(before)} and writes `, written(before), "."]);
+    else if (nothingOff()) sentences.push(score + ".");
+    else {
+      const names = toggles.filter((one) => isOff(one.part)).map((one) => one.name)
+        .concat(off.latents.map((one) => `latent ${one}`));
+      sentences.push(`Without ${listed(names)}: ${score}; with everything on, ${right(before)}.`);
+    }
     return sentences;
-  }
-
-  // What is changed, in words.
-  function changed() {
-    const set = Object.entries(off.latents);
-    const without = toggles.filter((one) => isOff(one.part)).map((one) => one.name)
-      .concat(set.filter(([, value]) => !value).map(([number]) => `latent ${number}`));
-    const moved = Object.entries(off.weights)
-      .map(([query, [key, share]]) => `position ${query} looking at ${key} by ${percent(share)}`)
-      .concat(set.filter(([, value]) => value).map(([number, value]) => `latent ${number} at ${value}`));
-    const parts = [];
-    if (without.length) parts.push("without " + listed(without));
-    if (moved.length) parts.push("with " + listed(moved));
-    const said = parts.join(", ");
-    return said[0].toUpperCase() + said.slice(1);
   }
 
   function aboutQuery(text, now, query) {
@@ -289,7 +239,7 @@
       const high = tall - ((q - k) / READ) * tall * 1.25 - 0.4;
       const path = make("path", {
         d: `M${q + 0.5} ${tall} C${q + 0.5} ${high} ${k + 0.5} ${high} ${k + 0.5} ${tall}`,
-        class: (q === query ? "chosen" : "") + (off.weights[q] && off.weights[q][0] === k ? " moved" : "") + (off.attention || isOff(k) ? " off" : ""),
+        class: (q === query ? "chosen" : "") + (off.attention || isOff(k) ? " off" : ""),
       });
       path.style.strokeWidth = 1 + 6 * weight + "px";
       if (q === query) arcs.append(path);
@@ -314,101 +264,29 @@
       make("thead", {}, make("tr", {}, make("td", {}, "from, to"), ...head)), make("tbody", {}, ...lines));
   }
 
-  function showWeight(read, row, query) {
-    const at = off.weights[query] ? off.weights[query][0] : Number(key.value);
-    const held = key.value !== "" && at <= query ? at : row.indexOf(Math.max(...row));
-    from.textContent = `Move attention: position ${query} looks where it is told, the rest in proportion`;
-    key.replaceChildren(...row.map((_, k) => make("option", { value: k }, `${k} (${read[k]})`)));
-    key.value = held;
-    key.disabled = weight.disabled = query === 0 || off.attention;
-    weight.value = Math.round(100 * row[held]);
-    weighed.textContent = percent(row[held]);
-  }
-
   function showLatents(active, read) {
-    const isSet = (number) => number in off.latents;
-    const firing = active.map((value, j) => [value, latents[j]])
-      .filter(([value, number]) => value || isSet(number)).sort((a, b) => b[0] - a[0]);
-    const focus = chips.contains(document.activeElement) && document.activeElement;
-    const part = focus && [focus.closest("[data-latent]").dataset.latent, focus.localName];
-    const made = firing.map(([value, number]) => latent(value, number));
+    const firing = active.map((value, j) => [value, latents[j]]).filter(([value]) => value)
+      .sort((a, b) => b[0] - a[0]);
+    // One that is off stays in reach where it does not fire.
+    for (const one of off.latents) if (!firing.some(([, number]) => number === one)) firing.push([0, one]);
+    const made = firing.map(([value, number]) => {
+      const press = button(`${number} `, { "aria-pressed": String(off.latents.includes(number)), "aria-label": `latent ${number}, ${rules[number] || ""}, ${value.toFixed(2)}` });
+      press.append(code(rules[number] || "–"), ` ${value.toFixed(2)}`);
+      press.addEventListener("click", () => {
+        flip(off.latents, number);
+        show();
+        const again = [...chips.querySelectorAll("button")].find((one) => one.dataset.latent === press.dataset.latent);
+        if (again) again.focus();
+      });
+      press.dataset.latent = number;
+      const more = make("a", { href: `${root.dataset.latents}#latent-${number}` }, `about ${number}`);
+      return make("span", { class: "tryit-latent" }, press, more);
+    });
     if (off.mlp) made.push("The latents stand for what the MLP writes, and the MLP is off.");
     else if (read < READ)
       made.push(`The dictionary reads all ${READ} positions at once: it needs the string up to its last letter.`);
     else if (!firing.length) made.push("No latent fires.");
     chips.replaceChildren(...made);
-    if (part) chips.querySelector(`[data-latent="${part[0]}"] ${part[1]}`)?.focus();
-    const others = Object.keys(typical).map(Number)
-      .filter((number) => !firing.some(([, one]) => one === number));
-    silent.replaceChildren(make("option", { value: "" }, "choose one"),
-      ...others.map((number) => make("option", { value: number }, `${number}  ${rules[number]}`)));
-    silent.disabled = off.mlp || read < READ;
-  }
-
-  // A latent: its number and rule, which switch it off, its value, which can be set, and its card.
-  function latent(value, number) {
-    const now = off.latents[number] ?? value;
-    const press = button(`${number} `, {
-      "aria-pressed": String(off.latents[number] === 0),
-      "aria-label": `latent ${number}, ${rules[number] || ""}, ${value.toFixed(2)}`,
-    });
-    press.append(code(rules[number] || "–"), ` ${value.toFixed(2)}`);
-    press.addEventListener("click", () => {
-      if (off.latents[number] === 0) delete off.latents[number];
-      else off.latents[number] = 0;
-      show();
-    });
-    const set = make("input", {
-      type: "number", min: 0, step: 0.1, value: Number(now.toFixed(2)), "aria-label": `value of latent ${number}`,
-    });
-    set.addEventListener("change", () => {
-      const wanted = Number(set.value);
-      if (set.value === "" || wanted === Number(value.toFixed(2))) delete off.latents[number];
-      else off.latents[number] = wanted;
-      show();
-    });
-    const more = make("a", { href: `${root.dataset.latents}#latent-${number}` }, `about ${number}`);
-    return make("span", { class: "tryit-latent", "data-latent": number }, press, set, more);
-  }
-
-  // What is asked, in the address -----------------------------------------------------------------
-
-  const asked = new RegExp("^#try=");
-  const pairs = (held) => Object.entries(held).map((one) => one.flat().join(":")).join(" ");
-
-  function keep() {
-    const named = { try: input.value };
-    const parts = toggles.filter((one) => isOff(one.part)).map((one) => one.part);
-    if (parts.length) named.off = parts.join(" ");
-    if (parts.length && off.by !== "mean") named.by = off.by;
-    if (Object.keys(off.weights).length) named.weights = pairs(off.weights);
-    if (Object.keys(off.latents).length) named.latents = pairs(off.latents);
-    if (chosen !== null) named.at = chosen;
-    const first = input.value === root.dataset.start && Object.keys(named).length === 1;
-    const hash = first ? "" : "#" + new URLSearchParams(named);
-    if (hash === location.hash || (first && !asked.test(location.hash))) return;
-    history.replaceState(null, "", hash || location.pathname + location.search);
-  }
-
-  function take() {
-    if (!asked.test(location.hash)) return;
-    const named = new URLSearchParams(location.hash.slice(1));
-    const words = (name) => (named.get(name) || "").split(" ").filter(Boolean);
-    const numbers = (name) => words(name).map((one) => one.split(":").map(Number));
-    const parts = words("off");
-    input.value = named.get("try");
-    Object.assign(off, structuredClone(UNCHANGED), {
-      attention: parts.includes("attention"), mlp: parts.includes("mlp"),
-      keys: parts.map(Number).filter((p) => p >= 0 && p < READ),
-      by: named.get("by") === "zero" ? "zero" : "mean",
-    });
-    for (const [query, key, share] of numbers("weights"))
-      if (key <= query && query < READ && share >= 0 && share <= 1) off.weights[query] = [key, share];
-    for (const [number, value] of numbers("latents"))
-      if (latents.includes(number) && value >= 0) off.latents[number] = value;
-    chosen = named.has("at") && Number(named.get("at")) < READ ? Number(named.get("at")) : null;
-    for (const one of root.querySelectorAll('input[type="radio"]')) one.checked = one.value === off.by;
-    root.scrollIntoView();
   }
 
   // What the reader does -----------------------------------------------------------------------
@@ -436,11 +314,9 @@
     show();
   });
   all.addEventListener("click", () => {
-    Object.assign(off, structuredClone(UNCHANGED));
+    Object.assign(off, { attention: false, mlp: false, keys: [], latents: [] });
     show();
     input.focus();
   });
-  addEventListener("hashchange", () => (take(), show()));
-  take();
   show();
 })();
