@@ -124,7 +124,7 @@ def test_what_can_be_is_not(name: str, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_papermill_injects_is_held_to_the_names(name: str) -> None:
     standing = standing_in(name)
-    first, last = [*standing][0], [*standing][-1]
+    first, last = next(iter(standing)), next(reversed(standing))
     own = [
         "import torch",
         f"# Parameters\n{first} = 1",
