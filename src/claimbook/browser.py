@@ -82,8 +82,8 @@ def _downloaded() -> Iterator[str]:
     own = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
     for folder in (own,) if own else PLAYWRIGHT:
         for pattern in DOWNLOADED:
-            found = Path(folder).expanduser().glob(pattern)
-            yield from map(str, sorted(found, key=_build_number, reverse=True))
+            places = Path(folder).expanduser().glob(pattern)
+            yield from map(str, sorted(places, key=_build_number, reverse=True))
 
 
 def _build_number(program: Path) -> tuple[int, ...]:

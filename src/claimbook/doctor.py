@@ -133,11 +133,11 @@ def other_versions(here: Here) -> Iterator[Problem]:
 def other_checkout(here: Here) -> Iterator[Problem]:
     if not isinstance(here.installed, dict):
         return
-    found = here.installed["from"]
-    if found is None:
+    origin = here.installed["from"]
+    if origin is None:
         yield Problem("claimbook is not installed in .venv.", NEW_ENVIRONMENT)
-    elif (here.root / "src").resolve() not in Path(found).resolve().parents:
-        yield Problem(f"The packages in .venv are those of {found}.", NEW_ENVIRONMENT)
+    elif (here.root / "src").resolve() not in Path(origin).resolve().parents:
+        yield Problem(f"The packages in .venv are those of {origin}.", NEW_ENVIRONMENT)
 
 
 def little_disk(here: Here) -> Iterator[Problem]:
@@ -305,16 +305,16 @@ def main(taken: Sequence[str]) -> int:
     Args:
         taken: variables that make keeps from its recipes, as ``NAME=value``.
     """
-    known = dict(word.split("=", 1) for word in taken)
-    here = look(Path(__file__).resolve().parents[2], {**os.environ, **known})
+    taken_away = dict(word.split("=", 1) for word in taken)
+    here = look(Path(__file__).resolve().parents[2], {**os.environ, **taken_away})
     for label, fact in facts(here):
         print(f"{label + ':':13}{fact}")
-    found = problems(here)
+    faults = problems(here)
     print()
-    for problem in found:
+    for problem in faults:
         print(f"- {problem.fault}\n  {problem.remedy}")
-    print(f"Known problems: {len(found)}." if found else "No known problem.")
-    return 1 if found else 0
+    print(f"Known problems: {len(faults)}." if faults else "No known problem.")
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -51,9 +51,13 @@ def trained_together(
 ) -> list[Trained]:
     """Like :func:`trained`, for models of one shape: those not in the store train side by side.
 
+    No models take no training.
+
     Raises:
         ValueError: models or recipes that :func:`training.train_together` does not put together.
     """
+    if not configs and not recipes:
+        return []
     training.check_alike(configs, recipes)
 
     def make(missing: list[int]) -> Iterator[artifacts.Tensors]:

@@ -438,13 +438,13 @@ def main(weights: str, certificate: str) -> None:
     with np.errstate(all="ignore"):
         judged = check(Path(weights).read_bytes(), Path(certificate).read_bytes())
     for query, group in itertools.groupby(judged, lambda leaf: leaf.query):
-        found, counts = list(group), dict.fromkeys(("right", "wrong", "open"), 0)
-        for leaf in found:
+        own, counts = list(group), dict.fromkeys(("right", "wrong", "open"), 0)
+        for leaf in own:
             counts[leaf.verdict.name] += size(leaf.box)
         said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        right = [leaf.verdict for leaf in found if leaf.verdict.name == "right"]
+        right = [leaf.verdict for leaf in own if leaf.verdict.name == "right"]
         least = [min((verdict[k] for verdict in right), default=math.nan) for k in (1, 2)]
-        print(f"query {query}, {len(found)} leaves: {said}; ", end="")
+        print(f"query {query}, {len(own)} leaves: {said}; ", end="")
         print(f"F at least {least[0]:.4g}, margin at least {least[1]:.4g} nats where right")
     print(f"strings that are wrong at some query: {wrong_strings(judged)}")
 

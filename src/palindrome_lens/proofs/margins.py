@@ -20,14 +20,14 @@ def margins(
 
     The queries are those whose target is determined: bar, mirrored half, end.
     """
-    found = []
+    pieces = []
     with torch.no_grad():
         for chunk in tokens.split(CHUNK):
             logits = model(inputs(chunk))[:, task.half_length :]
             own = targets(chunk)[:, task.half_length :].unsqueeze(-1)
             rivals = logits.scatter(-1, own, -torch.inf).amax(dim=-1)
-            found.append(logits.gather(-1, own).squeeze(-1) - rivals)
-    return torch.cat(found)
+            pieces.append(logits.gather(-1, own).squeeze(-1) - rivals)
+    return torch.cat(pieces)
 
 
 class Lowest(NamedTuple):

@@ -52,18 +52,18 @@ def proved(kind: Kind, seed: int) -> dict[str, Any]:
     model, name = trained(kind, seed), f"{kind}-{seed}"
     weights = exported(model, TASK)
     began = time.process_time()
-    found = search(weights)
+    certified = search(weights)
     searched = time.process_time()
     with np.errstate(all="ignore"):
-        leaves = checker.check(weights, found.certificate)
+        leaves = checker.check(weights, certified.certificate)
     checked = time.process_time()
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.safetensors").write_bytes(weights)
-    (FOLDER / f"{name}.json").write_bytes(found.certificate)
+    (FOLDER / f"{name}.json").write_bytes(certified.certificate)
     return {
         "kind": kind,
         "seed": seed,
-        "tried": found.tried,
+        "tried": certified.tried,
         "search_seconds": round(searched - began, 1),
         "check_seconds": round(checked - searched, 1),
         "wrong_strings": checker.wrong_strings(leaves),
@@ -87,10 +87,15 @@ def tested(model: torch.nn.Module, seed: int) -> dict[str, Any]:
     }
 
 
+def as_lines(results: list[dict[str, Any]]) -> str:
+    """JSON with a line for each model."""
+    return "[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n"
+
+
 def read() -> list[dict[str, Any]]:
     """What ``make proof`` wrote about each model."""
-    found: list[dict[str, Any]] = json.loads((FOLDER / "results.json").read_bytes())
-    return found
+    results: list[dict[str, Any]] = json.loads((FOLDER / "results.json").read_bytes())
+    return results
 
 
 def files(kind: Kind, seed: int) -> tuple[bytes, bytes]:
@@ -101,6 +106,6 @@ def files(kind: Kind, seed: int) -> tuple[bytes, bytes]:
 
 if __name__ == "__main__":
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        found = pool.starmap(proved, MODELS, chunksize=1)
-    (FOLDER / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {len(found)} proofs to {FOLDER.name}")
+        results = pool.starmap(proved, MODELS, chunksize=1)
+    (FOLDER / "results.json").write_text(as_lines(results), encoding="utf-8")
+    print(f"wrote {len(results)} proofs to {FOLDER.name}")

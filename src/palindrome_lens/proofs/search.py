@@ -107,11 +107,11 @@ def search(weights: bytes, limit: int = 100_000, queries: Iterable[int] | None =
         for (query, own), group in itertools.groupby(cells, lambda cell: (cell.query, cell.own)):
             table = model.attention(query, own)
             for cell in group:
-                found = cut(model, table, cell, limit)
-                tried += found.tried
-                if len(found.boxes) > 1:
-                    leaves[cell.name] = found.boxes
-                judged = zip(found.boxes, found.verdicts, strict=True)
+                division = cut(model, table, cell, limit)
+                tried += division.tried
+                if len(division.boxes) > 1:
+                    leaves[cell.name] = division.boxes
+                judged = zip(division.boxes, division.verdicts, strict=True)
                 open_boxes += [(query, box) for box, verdict in judged if verdict.name == "open"]
     told = {"weights": hashlib.sha256(weights).hexdigest(), "leaves": leaves}
     return Found(json.dumps(told, separators=(",", ":")).encode(), tried, open_boxes)
