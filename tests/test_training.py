@@ -71,9 +71,9 @@ def test_the_original_recipe_is_the_notebooks() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"steps": "500"}, "Recipe.steps is '500' (str): input should be a valid integer."),
+        ({"steps": "500"}, "Recipe.steps is '500' (str): it must be a valid integer."),
         ({"steps": 0}, "Recipe.steps is 0 (int)"),
-        ({"lr": 0.0}, "Recipe.lr is 0.0 (float): input should be greater than 0."),
+        ({"lr": 0.0}, "Recipe.lr is 0.0 (float): it must be greater than 0."),
         ({"schedule": "linear"}, "'constant' or 'cosine'"),
         ({"split": "half"}, "'random' or 'ordered'"),
         ({"test_fraction": 1.0}, "Recipe.test_fraction is 1.0 (float)"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import variants
 
-from claimbook import claims, execute, parameters, warm
+from claimbook import claims, execute, parameters
 from claimbook.project import Project
 
 PROJECT: Project = variants.PROJECT
@@ -16,11 +16,8 @@ PROJECT: Project = variants.PROJECT
 
 @pytest.fixture(scope="module", autouse=True)
 def _warm() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(warm, "_door", None)
-        patched.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", "local-provisioner")
-        with variants.warm_kernels(PROJECT.names()):
-            yield
+    with variants.warm_kernels(PROJECT.names()):
+        yield
 
 
 @pytest.mark.parametrize("name", PROJECT.names())

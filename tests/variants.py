@@ -152,7 +152,10 @@ def warm_kernels(names: Sequence[str]) -> Iterator[None]:
     imported = [stale.imported(stale.text(PROJECT, name), library.graph.modules) for name in names]
     with warm.kernels(library.reached(set().union(*imported))) as door:
         warm.use(door)
-        yield
+        try:
+            yield
+        finally:
+            warm.use(None)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import papermill
-from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
@@ -44,6 +44,10 @@ class OwnKernel(AsyncKernelManager):
     @default("kernel_spec_manager")
     def _without_installed_kernels(self) -> KernelSpecManager:
         return KernelSpecManager(parent=self, kernel_dirs=[])
+
+    @property
+    def kernel_spec(self) -> KernelSpec | None:
+        return warm.through_the_door(super().kernel_spec)
 
 
 def execute(

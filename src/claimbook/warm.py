@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 PROVISIONER = "claimbook-warm"
@@ -58,11 +59,16 @@ _door: Door | None = None
 
 
 def use(door: Door | None) -> None:
-    """From now on the kernels of this process come through the door, if there is one."""
+    """From now on the kernels of this process come through this door, or through none."""
     global _door
-    if door is not None:
-        _door = door
-        os.environ["JUPYTER_DEFAULT_PROVISIONER_NAME"] = PROVISIONER
+    _door = door
+
+
+def through_the_door(spec: KernelSpec | None) -> KernelSpec | None:
+    """The kernel with what makes it come through the door, where one is open."""
+    if spec and _door is not None:
+        spec.metadata = {"kernel_provisioner": {"provisioner_name": PROVISIONER}}
+    return spec
 
 
 class Warm(LocalProvisioner):

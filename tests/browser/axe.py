@@ -37,6 +37,9 @@ UNSEEN_FOCUS = """() => {
   };
   const unseen = [];
   const there = (one) => one.checkVisibility({ visibilityProperty: true });
+  // What fades in is looked at when it has; one without an end cannot be finished.
+  for (const fading of document.getAnimations())
+    if (fading.effect.getComputedTiming().endTime < Infinity) fading.finish();
   for (const one of document.querySelectorAll(STOPS)) {
     if (one.disabled || one.tabIndex < 0 || !there(one)) continue;
     one.focus({ preventScroll: true });
